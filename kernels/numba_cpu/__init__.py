@@ -1,0 +1,14 @@
+"""Numba on the CPU: what these files add to ``im2col`` is threads and vectors, and no column matrix.
+
+``naive`` says what is computed, ``im2col`` hands it to a matrix product, ``numba_cpu`` compiles the
+loops themselves. Every kernel is ``@njit(parallel=True, cache=True)``: it compiles at its first call
+for a dtype (one to two seconds) and is read from numba's cache in later processes.
+
+How the files are built
+    A kernel cuts the output into items that no two threads share, and hands each item to a small
+    helper that is compiled serially. So nothing is raced for, and an element's sum is taken in one
+    order, whatever the number of threads: results repeat bitwise.
+    ``fastmath`` stays off: NaN, Inf and -0 mean what IEEE says they mean.
+    A file holds its own helpers. Numba's cache watches the file of the kernel only, so a helper
+    imported from elsewhere could be edited and the old machine code would still run.
+"""
