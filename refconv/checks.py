@@ -89,3 +89,18 @@ def show(shape: tuple[int, ...]) -> str:
 def axis_name(axis: int, rank: int) -> str:
     """D, H or W."""
     return AXES[3 - rank + axis]
+
+
+def same_shape(op: str, name: str, got: tuple[int, ...], want: tuple[int, ...]) -> None:
+    """An array has the one shape that fits."""
+    if got != want:
+        raise ShapeError(f"{op}: {name} must have shape {show(want)}, got {show(got)}")
+
+
+def flat(op: str, name: str, values: Any) -> list[int]:
+    """A sequence of ints of any length."""
+    if not isinstance(values, tuple | list):
+        raise ArgumentError(
+            f"{op}: {name} must be a sequence of ints, got {type(values).__name__} {values!r}"
+        )
+    return [number(op, name, v) for v in values]

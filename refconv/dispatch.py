@@ -129,6 +129,7 @@ def run(
     choice = choose(problem, slot, backend, arrays.device_kind(like))
     in_shapes, out_shapes, user_shapes, _ = problem.call(slot)
     dtype = np.dtype(arrays.COMPUTE.get(problem.dtype, problem.dtype))
+    inputs += (None,) * (len(in_shapes) - len(inputs))  # the derivatives of conv have no bias
     ready = [
         np.empty(0, dtype) if x is None else arrays.to_kernel(x, shape)
         for x, shape in zip(inputs, in_shapes, strict=True)

@@ -77,9 +77,9 @@ def taps(
     padding: tuple[int, int, int],
     dilation: tuple[int, int, int],
 ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
-    """Each tap (kd, kh, kw), the windows for which it lands inside the input, and the inputs it meets.
+    """Each tap (kd, kh, kw), the windows for which it lands inside x, and the inputs it meets there.
 
-    The last two are three slices each, over output and over input positions, of equal lengths.
+    The last two are three slices each, over output and over input positions.
     """
     kernel, outputs, inputs = col_shape[-6:-3], col_shape[-3:], x_shape[-3:]
     for k in np.ndindex(kernel):

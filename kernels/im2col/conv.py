@@ -229,7 +229,7 @@ def parts(
 def by_group(
     x: np.ndarray, w: np.ndarray, y: np.ndarray, groups: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Views of x, w and y with an axis for the group: (N, G, CG, ...), (G, KG, CG, ...), (N, G, KG, ...)."""
+    """Views with an axis for the group: x (N, G, CG, ...), w (G, KG, CG, ...), y (N, G, KG, ...)."""
     (N, C, *inputs), (K, CG, *kernel), outputs = x.shape, w.shape, y.shape[2:]
     return (
         x.reshape(N, groups, C // groups, *inputs),
@@ -276,5 +276,5 @@ def add_product(total: np.ndarray, a: np.ndarray, b: np.ndarray, workspace: int)
 
 
 def finite(a: np.ndarray) -> bool:
-    """Whether no element is inf or NaN. A sum of finite numbers that overflows says no: harmless."""
+    """Whether no element is inf or NaN; "no" also if the sum overflows, which only costs time."""
     return a.dtype.kind in "iu" or bool(np.isfinite(a.sum()))

@@ -1,4 +1,4 @@
-"""Indexed moves by NumPy's own indexing: adds fancy indices to ``naive.index``, one call for all planes.
+"""Indexed moves by NumPy's indexing: adds fancy indices to ``naive.index``, all planes at once.
 
 The order of repeated indices matters and NumPy leaves it open in general. ``scatter_add`` walks one
 flat list of positions, which is added in its order; ``scatter`` removes all but the last writer

@@ -26,7 +26,7 @@ def max_pool(
     *,
     workspace: int = WORKSPACE,
 ) -> None:
-    """The largest element of each window, and where it was; first among equals, the last NaN of all.
+    """The largest element of each window, and where: the first among equals, the last among NaNs.
 
     Shapes:
         y, index (N, C, OD, OH, OW)   x (N, C, ID, IH, IW)   d (OD, 2)   h (OH, 2)   w (OW, 2)
@@ -89,7 +89,7 @@ def avg_pool_backward(
     Shapes:
         dx (N, C, ID, IH, IW)   dy (N, C, OD, OH, OW)   d (OD, 3)   h (OH, 3)   w (OW, 3)
     Source: torch.ops.aten.avg_pool3d_backward.
-    Cost: OW + OH + OD slice additions a tile; a window costs the sum of its extents, not their product.
+    Cost: OW + OH + OD slice additions a tile, over arrays that grow from dy's size to dx's.
     """
     divisor, _ = divisors(d, h, w)
     N, C, ID, IH, IW = dx.shape
@@ -159,7 +159,7 @@ def taps(rows: np.ndarray, size: int, step: int) -> tuple[np.ndarray, np.ndarray
 
 
 def box(d: np.ndarray, h: np.ndarray, w: np.ndarray, join: np.ufunc) -> np.ndarray:
-    """Join (OD, TD), (OH, TH), (OW, TW) to (OD, OH, OW, TD, TH, TW): every tap of a window is three."""
+    """Join (OD, TD), (OH, TH), (OW, TW) to (OD, OH, OW, TD, TH, TW): a tap of a box is three."""
     return join(
         join(d[:, None, None, :, None, None], h[None, :, None, None, :, None]),
         w[None, None, :, None, None, :],

@@ -1,8 +1,8 @@
-"""Numba on the CPU: what these files add to ``im2col`` is threads and vectors, and no column matrix.
+"""Numba on the CPU: what it adds to ``im2col`` is threads and vectors, and no column matrix.
 
-``naive`` says what is computed, ``im2col`` hands it to a matrix product, ``numba_cpu`` compiles the
-loops themselves. Every kernel is ``@njit(parallel=True, cache=True)``: it compiles at its first call
-for a dtype (one to two seconds) and is read from numba's cache in later processes.
+``naive`` says what is computed, ``im2col`` hands it to a matrix product, ``numba_cpu`` compiles
+the loops themselves. Every kernel is ``@njit(parallel=True, cache=True)``: it compiles at its first
+call for a dtype (one to three seconds); later processes read it from numba's cache.
 
 How the files are built
     A kernel cuts the output into items that no two threads share, and hands each item to a small

@@ -112,7 +112,7 @@ def _add_1x1(out, o, o_step, inp, i, i_step, weight, count):
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _add_rows(out, o, o_row, o_step, rows, inp, i, i_row, i_step, inps, w, k, w_out, w_inp, count):
-    """``rows`` (4 or fewer) output rows gain ``inps`` input rows, in blocks of four where it can."""
+    """Up to 4 output rows gain ``inps`` input rows, in blocks of 4 x 4 where there are 4."""
     q = 0
     if rows == BLOCK:
         while q + BLOCK <= inps:
@@ -218,7 +218,8 @@ def _dgrad_rows(dx, dy, w, b, item, stride, padding, dilation, groups):
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def dgrad(dx, dy, w, b, stride, padding, dilation, groups):
-    """dx[n, ic, i] = b[ic] + sum of dy[n, oc, o] * w[oc, ic, k] over i = o*stride - padding + k*dilation.
+    """dx[n, ic, i] = b[ic] + sum of dy[n, oc, o] * w[oc, ic, k] where
+    i = o*stride - padding + k*dilation.
 
     Item: one row of dx for 4 input channels. It gathers, so no two items write the same element.
     """
@@ -228,7 +229,7 @@ def dgrad(dx, dy, w, b, stride, padding, dilation, groups):
 
 @njit(cache=True, error_model="numpy")
 def _dot_4x4(sums, dy, o, o_row, x, i, i_row, i_step, count):
-    """sums[4 * r + q, 0] += dy row r times x row q, for 4 x 4: 16 sums in registers, 8 loads a step.
+    """sums[4 * r + q, 0] += dy row r times x row q: 16 sums in registers for 8 loads a step.
 
     Scalar code, since a sum may not be reordered; but 16 sums at once keep the adders busy, for
     any stride and for rows of any length.
@@ -266,7 +267,7 @@ def _dot_lanes(sums, p, dy, o, x, i, i_step, count):
 
 @njit(cache=True, error_model="numpy")
 def _wgrad_item(dw, dy, x, item, stride, padding, dilation, groups):
-    """dw for up to 4 x 4 channels and one row of taps: sums over n, od, oh, ow."""
+    """The weights of up to 4 x 4 channels and one row of taps: sums over n, od, oh, ow."""
     N, C, D, H, W = x.shape
     _, K, OD, OH, OW = dy.shape
     _, CG, KD, KH, KW = dw.shape
@@ -327,7 +328,7 @@ def wgrad(dw, dy, x, stride, padding, dilation, groups):
 
 @njit(cache=True, error_model="numpy")
 def _channel_sum(dy, k):
-    """The sum of dy[:, k]; lane t takes every LANES-th element from t on, then the lanes are added."""
+    """The sum of dy[:, k]: lane t takes every LANES-th element from t on, then lanes are added."""
     N, K, OD, OH, OW = dy.shape
     flat, size = dy.reshape(-1), OD * OH * OW
     lanes = np.zeros(min(LANES, size), dy.dtype)

@@ -1,0 +1,206 @@
+"""torch's side of the operators: custom ops with fake kernels, and the derivative of each in terms of the others.
+
+Three passes make the family: the derivatives of fprop are dgrad and wgrad, those of dgrad fprop and wgrad, those of
+wgrad fprop and dgrad, so double backward needs nothing new; average pooling, fold/unfold and padding are pairs in the
+same way, and max pooling's derivative is an indexed move. Complex factors are conjugated, as torch defines gradients.
+A derivative runs on the same backend, which chooses its algorithm.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .operators import OPERATORS
+
+_ops: dict[str, Any] = {
+    name: torch.library.custom_op(
+        f"refconv::{name}", operator.run, mutates_args=(), schema=operator.schema
+    )
+    for name, operator in OPERATORS.items()
+}
+for _name, _operator in OPERATORS.items():
+    _ops[_name].register_fake(_operator.fake)
+
+
+def call(name: str, *args: Any) -> Any:
+    """Operator ``name`` on torch tensors, differentiable."""
+    return _ops[name](*args)
+
+
+def _backend(ctx: Any) -> str:
+    """The backend of a derivative: the same one, without the algorithm that was asked for the forward pass."""
+    return ctx.args[-1].partition(":")[0]
+
+
+def _save(arrays: int) -> Any:
+    """A setup_context that keeps the first ``arrays`` inputs as tensors and the other arguments as they are."""
+
+    def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(*inputs[:arrays])
+        ctx.args = inputs[arrays:]
+        ctx.shapes = [None if t is None else t.shape for t in inputs[:arrays]]
+
+    return setup
+
+
+def _setup_conv(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    x, w, b = inputs[:3]
+    problem = OPERATORS["conv"].problem(*inputs)
+    ctx.save_for_backward(x, w)
+    ctx.transposed, ctx.biased, ctx.rank = problem.transposed, b is not None, problem.rank
+    ctx.kernel, ctx.in_size = problem.kernel, problem.in_size
+    flat = [p for pair in problem.padding for p in pair]
+    ctx.args = (
+        problem.stride,
+        flat,
+        problem.dilation,
+        problem.groups,
+        inputs[-1].partition(":")[0],
+    )
+
+
+def _conv_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
+    x, w = ctx.saved_tensors
+    need_x, need_w, need_b = ctx.needs_input_grad[:3]
+    gx = gw = gb = None
+    if need_x:
+        back = "conv_fprop" if ctx.transposed else "conv_dgrad"
+        gx = call(back, gy, w.conj(), ctx.in_size, *ctx.args)
+    if need_w:
+        pair = (x.conj(), gy) if ctx.transposed else (gy, x.conj())
+        gw = call("conv_wgrad", *pair, ctx.kernel, *ctx.args)
+    if need_b:
+        gb = call("conv_bgrad", gy, ctx.rank, ctx.args[-1])
+    return gx, gw, gb, *(None,) * 8
+
+
+def _fprop_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
+    x, w = ctx.saved_tensors
+    _, *geometry, _ = ctx.args
+    geometry.append(_backend(ctx))
+    rank = len(geometry[0])
+    gx = gw = None
+    if ctx.needs_input_grad[0]:
+        gx = call("conv_dgrad", gy, w.conj(), x.shape[x.dim() - rank :], *geometry)
+    if ctx.needs_input_grad[1]:
+        gw = call("conv_wgrad", gy, x.conj(), w.shape[2:], *geometry)
+    return gx, gw, *(None,) * 6
+
+
+def _dgrad_backward(ctx: Any, gx: torch.Tensor) -> tuple[Any, ...]:
+    y, w = ctx.saved_tensors
+    _, *geometry, _ = ctx.args
+    geometry.append(_backend(ctx))
+    rank = len(geometry[0])
+    gy = gw = None
+    if ctx.needs_input_grad[0]:
+        gy = call("conv_fprop", gx, w.conj(), y.shape[y.dim() - rank :], *geometry)
+    if ctx.needs_input_grad[1]:
+        gw = call("conv_wgrad", y.conj(), gx, w.shape[2:], *geometry)
+    return gy, gw, *(None,) * 6
+
+
+def _wgrad_backward(ctx: Any, gw: torch.Tensor) -> tuple[Any, ...]:
+    y, x = ctx.saved_tensors
+    _, *geometry, _ = ctx.args
+    geometry.append(_backend(ctx))
+    rank = len(geometry[0])
+    gy = gx = None
+    if ctx.needs_input_grad[0]:
+        gy = call("conv_fprop", x.conj(), gw, y.shape[y.dim() - rank :], *geometry)
+    if ctx.needs_input_grad[1]:
+        gx = call("conv_dgrad", y.conj(), gw, x.shape[x.dim() - rank :], *geometry)
+    return gy, gx, *(None,) * 6
+
+
+def _setup_shape(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.shape, ctx.args = inputs[0].shape, inputs[1:]
+
+
+def _bgrad_backward(ctx: Any, gb: torch.Tensor) -> tuple[Any, ...]:
+    rank, _ = ctx.args
+    return gb.reshape(-1, *(1,) * rank).expand(ctx.shape), None, None
+
+
+def _setup_max(
+    ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    ctx.save_for_backward(output[1])
+    ctx.mark_non_differentiable(output[1])
+    ctx.large = inputs[0].shape[inputs[0].dim() - _rank(inputs[1]) :]
+    ctx.args = inputs[1:]
+
+
+def _rank(op: str) -> int:
+    return int(op[-2])
+
+
+def _max_backward(ctx: Any, gy: torch.Tensor, _: Any) -> tuple[Any, ...]:
+    (index,) = ctx.saved_tensors
+    return call("scatter_add", gy, index, ctx.large, _backend(ctx)), *(None,) * 10
+
+
+def _avg_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
+    return call("avg_pool_backward", gy, ctx.shape, *ctx.args[:-1], _backend(ctx)), *(None,) * 10
+
+
+def _avg_backward_backward(ctx: Any, gx: torch.Tensor) -> tuple[Any, ...]:
+    return call("avg_pool", gx, *ctx.args[1:-1], _backend(ctx)), *(None,) * 11
+
+
+def _setup_index(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    ctx.save_for_backward(inputs[1])
+    ctx.shape, ctx.args = inputs[0].shape, inputs[2:]
+
+
+def _unpool_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
+    (index,) = ctx.saved_tensors
+    return call("gather", gy, index, _rank(ctx.args[0]), _backend(ctx)), *(None,) * 7
+
+
+def _gather_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
+    (index,) = ctx.saved_tensors
+    large = ctx.shape[len(ctx.shape) - ctx.args[0] :]
+    return call("scatter_add", gy, index, large, _backend(ctx)), None, None, None
+
+
+def _scatter_backward(ctx: Any, gx: torch.Tensor) -> tuple[Any, ...]:
+    (index,) = ctx.saved_tensors
+    return call("gather", gx, index, len(ctx.args[0]), _backend(ctx)), None, None, None
+
+
+def _unfold_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
+    return call("fold", gy, ctx.shape[-2:], *ctx.args[:-1], _backend(ctx)), *(None,) * 5
+
+
+def _fold_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
+    return call("unfold", gy, *ctx.args[1:-1], _backend(ctx)), *(None,) * 6
+
+
+def _pad_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
+    pad, mode, _, _ = ctx.args
+    return call("pad_backward", gy, ctx.shape, pad, mode, _backend(ctx)), *(None,) * 4
+
+
+def _pad_backward_backward(ctx: Any, gx: torch.Tensor) -> tuple[Any, ...]:
+    _, pad, mode, _ = ctx.args
+    return call("pad", gx, pad, mode, None, _backend(ctx)), *(None,) * 4
+
+
+_ops["conv"].register_autograd(_conv_backward, setup_context=_setup_conv)
+_ops["conv_fprop"].register_autograd(_fprop_backward, setup_context=_save(2))
+_ops["conv_dgrad"].register_autograd(_dgrad_backward, setup_context=_save(2))
+_ops["conv_wgrad"].register_autograd(_wgrad_backward, setup_context=_save(2))
+_ops["conv_bgrad"].register_autograd(_bgrad_backward, setup_context=_setup_shape)
+_ops["max_pool"].register_autograd(_max_backward, setup_context=_setup_max)
+_ops["avg_pool"].register_autograd(_avg_backward, setup_context=_setup_shape)
+_ops["avg_pool_backward"].register_autograd(_avg_backward_backward, setup_context=_setup_shape)
+_ops["max_unpool"].register_autograd(_unpool_backward, setup_context=_setup_index)
+_ops["gather"].register_autograd(_gather_backward, setup_context=_setup_index)
+_ops["scatter_add"].register_autograd(_scatter_backward, setup_context=_setup_index)
+_ops["unfold"].register_autograd(_unfold_backward, setup_context=_setup_shape)
+_ops["fold"].register_autograd(_fold_backward, setup_context=_setup_shape)
+_ops["pad"].register_autograd(_pad_backward, setup_context=_setup_shape)
+_ops["pad_backward"].register_autograd(_pad_backward_backward, setup_context=_setup_shape)

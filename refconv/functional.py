@@ -1,0 +1,318 @@
+"""torch.nn.functional's convolution family: its names, argument order, defaults and semantics, plus ``backend``.
+
+Every function takes torch tensors or NumPy arrays and returns the same library on the same device; torch tensors are
+differentiable. ``backend`` is ``"auto"``, a backend's name (``"naive"``, ``"im2col"``, ``"numba"``, …) or
+``"name:algorithm"``. What torch refuses is refused, with a message that names op, rule, numbers and shapes.
+
+Shapes, in every docstring: N batch (may be left out), C input channels, K output channels, ``*in`` and ``*out`` sizes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import checks
+from .eager import call
+from .ops import OPS
+from .pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_with_indices,
+    adaptive_max_pool3d,
+    adaptive_max_pool3d_with_indices,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_pool1d,
+    max_pool1d_with_indices,
+    max_pool2d,
+    max_pool2d_with_indices,
+    max_pool3d,
+    max_pool3d_with_indices,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
+
+Numbers = int | tuple[int, ...] | list[int]
+
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool1d_with_indices",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_with_indices",
+    "adaptive_max_pool3d",
+    "adaptive_max_pool3d_with_indices",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "fold",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
+    "max_pool1d",
+    "max_pool1d_with_indices",
+    "max_pool2d",
+    "max_pool2d_with_indices",
+    "max_pool3d",
+    "max_pool3d_with_indices",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
+    "pad",
+    "unfold",
+]
+
+
+def conv1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Numbers = 1,
+    padding: Numbers | str = 0,
+    dilation: Numbers = 1,
+    groups: int = 1,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """1-D convolution (cross-correlation), as torch's conv1d.
+
+    Shapes: input (N, C, L), weight (K, C/groups, k), bias (K,), result (N, K, out).
+    """
+    return _conv("conv1d", input, weight, bias, stride, padding, dilation, groups, backend)
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Numbers = 1,
+    padding: Numbers | str = 0,
+    dilation: Numbers = 1,
+    groups: int = 1,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """2-D convolution (cross-correlation), as torch's conv2d.
+
+    Shapes: input (N, C, H, W), weight (K, C/groups, kh, kw), bias (K,), result (N, K, *out).
+
+    Example:
+        >>> import numpy as np
+        >>> conv2d(np.ones((1, 3, 5, 5)), np.ones((2, 3, 3, 3)), stride=2).shape
+        (1, 2, 2, 2)
+    """
+    return _conv("conv2d", input, weight, bias, stride, padding, dilation, groups, backend)
+
+
+def conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Numbers = 1,
+    padding: Numbers | str = 0,
+    dilation: Numbers = 1,
+    groups: int = 1,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """3-D convolution (cross-correlation), as torch's conv3d.
+
+    Shapes: input (N, C, D, H, W), weight (K, C/groups, kd, kh, kw), bias (K,), result (N, K, *out).
+    """
+    return _conv("conv3d", input, weight, bias, stride, padding, dilation, groups, backend)
+
+
+def conv_transpose1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Numbers = 1,
+    padding: Numbers = 0,
+    output_padding: Numbers = 0,
+    groups: int = 1,
+    dilation: Numbers = 1,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """1-D transposed convolution, as torch's conv_transpose1d.
+
+    Shapes: input (N, C, L), weight (C, K/groups, k), bias (K,), result (N, K, out).
+    """
+    steps = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose("conv_transpose1d", input, weight, bias, *steps, backend)
+
+
+def conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Numbers = 1,
+    padding: Numbers = 0,
+    output_padding: Numbers = 0,
+    groups: int = 1,
+    dilation: Numbers = 1,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """2-D transposed convolution, as torch's conv_transpose2d.
+
+    Shapes: input (N, C, H, W), weight (C, K/groups, kh, kw), bias (K,), result (N, K, *out).
+
+    Example:
+        >>> import numpy as np
+        >>> x, w = np.ones((1, 3, 12, 12)), np.ones((3, 2, 4, 4))
+        >>> conv_transpose2d(x, w, stride=2, padding=1).shape
+        (1, 2, 24, 24)
+    """
+    steps = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose("conv_transpose2d", input, weight, bias, *steps, backend)
+
+
+def conv_transpose3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Numbers = 1,
+    padding: Numbers = 0,
+    output_padding: Numbers = 0,
+    groups: int = 1,
+    dilation: Numbers = 1,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """3-D transposed convolution, as torch's conv_transpose3d.
+
+    Shapes: input (N, C, D, H, W), weight (C, K/groups, kd, kh, kw), bias (K,), result (N, K, *out).
+    """
+    steps = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose("conv_transpose3d", input, weight, bias, *steps, backend)
+
+
+def unfold(
+    input: Any,
+    kernel_size: Numbers,
+    dilation: Numbers = 1,
+    padding: Numbers = 0,
+    stride: Numbers = 1,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """The column matrix of im2col, as torch's unfold.
+
+    Shapes: input (N, C, H, W), result (N, C*kh*kw, positions).
+
+    Example:
+        >>> import numpy as np
+        >>> unfold(np.ones((1, 3, 5, 5)), 3).shape
+        (1, 27, 9)
+    """
+    steps = _columns("unfold", kernel_size, dilation, padding, stride)
+    return call("unfold", {"input": input}, *steps, backend)
+
+
+def fold(
+    input: Any,
+    output_size: Numbers,
+    kernel_size: Numbers,
+    dilation: Numbers = 1,
+    padding: Numbers = 0,
+    stride: Numbers = 1,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """The transpose of ``unfold``: overlapping columns summed back into an image, as torch's fold.
+
+    Shapes: input (N, C*kh*kw, positions), result (N, C, *output_size).
+    """
+    size = checks.numbers("fold", "output_size", output_size, 2)
+    steps = _columns("fold", kernel_size, dilation, padding, stride)
+    return call("fold", {"input": input}, size, *steps, backend)
+
+
+def pad(
+    input: Any,
+    pad: tuple[int, ...] | list[int],
+    mode: str = "constant",
+    value: float | None = None,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Pad the last axes of an array, as torch's pad.
+
+    Args:
+        pad: (low, high) for the last axis, then for the one before it, …; negative numbers crop.
+        mode: ``constant``, ``reflect``, ``replicate`` or ``circular``.
+        value: what the constant mode fills in; None is 0.
+
+    Example:
+        >>> import numpy as np
+        >>> import refconv.functional as F
+        >>> F.pad(np.array([[1.0, 2.0, 3.0]]), (1, 2), "reflect")
+        array([[2., 1., 2., 3., 2., 1.]])
+    """
+    flat = checks.flat("pad", "pad", pad)
+    for part in _parts(input, flat):
+        input = call("pad", {"input": input}, part, mode, value, backend)
+    return input
+
+
+def _parts(input: Any, flat: list[int]) -> list[list[int]]:
+    """The padding at once or, where an array has more axes than a kernel, two axes at a time."""
+    if getattr(input, "ndim", 0) <= 5:
+        return [flat]
+    return [[0] * i + flat[i : i + 4] for i in range(0, len(flat), 4)] or [flat]
+
+
+def _columns(op: str, kernel: Any, dilation: Any, padding: Any, stride: Any) -> tuple[Any, ...]:
+    named = {"kernel_size": kernel, "dilation": dilation, "padding": padding, "stride": stride}
+    return tuple(checks.numbers(op, name, value, 2) for name, value in named.items())
+
+
+def _conv(op, x, w, b, stride, padding, dilation, groups, backend):  # type: ignore[no-untyped-def]
+    rank = OPS[op].rank
+    mode = padding if isinstance(padding, str) else ""
+    return call(
+        "conv",
+        {"input": x, "weight": w, "bias": b},
+        op,
+        checks.numbers(op, "stride", stride, rank),
+        (0,) * rank if mode else checks.numbers(op, "padding", padding, rank),
+        mode,
+        checks.numbers(op, "dilation", dilation, rank),
+        (0,) * rank,
+        checks.number(op, "groups", groups),
+        backend,
+    )
+
+
+def _conv_transpose(op, x, w, b, stride, padding, output_padding, groups, dilation, backend):  # type: ignore[no-untyped-def]
+    rank = OPS[op].rank
+    return call(
+        "conv",
+        {"input": x, "weight": w, "bias": b},
+        op,
+        checks.numbers(op, "stride", stride, rank),
+        checks.numbers(op, "padding", padding, rank),
+        "",
+        checks.numbers(op, "dilation", dilation, rank),
+        checks.numbers(op, "output_padding", output_padding, rank),
+        checks.number(op, "groups", groups),
+        backend,
+    )

@@ -1,0 +1,263 @@
+"""Proven error bounds, per element: how far any legal order of the declared arithmetic may be from the exact result.
+
+A result is a sum of ``n`` terms whose absolute values sum to ``S``. Every rounding multiplies a term by ``1 + d`` with
+``|d| <= u``; a term that passes through at most ``k`` of them is off by at most ``g(k, u) = k*u / (1 - k*u)`` of
+itself, so the sum is off by at most ``g(k, u) * S``, in any order, with or without FMA. The right scale is S of that
+very element: a maximum over the tensor, or an absolute tolerance, is blind in quiet channels.
+
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 3.1; the numbers F1, F3, F4, F11, F14 name the
+formulas of this project's notes on the oracle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import log2, sqrt
+from typing import Any, Protocol
+
+import numpy as np
+
+#: Digits of the significand; the unit roundoff is 2**-digits.
+DIGITS = {
+    "float64": 53,
+    "float32": 24,
+    "float16": 11,
+    "bfloat16": 8,
+    "float8_e4m3fn": 4,
+    "float8_e5m2": 3,
+}
+#: Exponent of the smallest subnormal.
+TINIEST = {
+    "float64": -1074,
+    "float32": -149,
+    "float16": -24,
+    "bfloat16": -133,
+    "float8_e4m3fn": -9,
+    "float8_e5m2": -16,
+}
+#: Largest finite number.
+LARGEST = {
+    "float64": float(np.finfo(np.float64).max),
+    "float32": float(np.finfo(np.float32).max),
+    "float16": 65504.0,
+    "bfloat16": (2 - 2**-7) * 2.0**127,
+    "float8_e4m3fn": 448.0,
+    "float8_e5m2": 57344.0,
+}
+#: The real dtype of a complex number's parts.
+PARTS = {"complex128": "float64", "complex64": "float32", "complex32": "float16"}
+#: Real dtypes that are accumulated in float32 and rounded when stored.
+STORED = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
+
+REFERENCE_ROUNDOFF = 2.0**-53
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The rounding that a candidate declares.
+
+    Args:
+        dtype: of the result.
+        u_in, u_acc, u_out: unit roundoff of inputs (0: used as they are), of products and sums, of the stored result
+            (0: stored as accumulated).
+        tiny: what one underflow can lose, while summing and when stored.
+        digits: of the accumulator: integers up to ``2**digits`` are exact in it.
+        out_digits: of the stored result.
+        largest: the largest finite result.
+    """
+
+    dtype: str
+    u_in: float
+    u_acc: float
+    u_out: float
+    tiny: tuple[float, float]
+    digits: int
+    out_digits: int
+    largest: float
+
+
+def arithmetic(dtype: str, precision: str = "ieee") -> Arithmetic:
+    """What is declared for ``dtype``: itself, or for 16 bits and fewer, accumulation in float32.
+
+    Args:
+        precision: ``ieee``, or ``tf32``: float32 inputs lose digits before they are multiplied (2**-10, as hardware
+            that truncates does) and tensor cores truncate while they add (2**-23). Source: F3, F4.
+    """
+    part = PARTS.get(dtype, dtype)
+    stored = part in STORED
+    acc = "float32" if stored else part
+    tf32 = precision == "tf32" and acc == "float32"
+    return Arithmetic(
+        dtype=dtype,
+        u_in=2.0**-10 if tf32 and not stored else 0.0,
+        u_acc=2.0 ** -(DIGITS[acc] - tf32),
+        u_out=2.0 ** -DIGITS[part] if stored else 0.0,
+        tiny=(2.0 ** TINIEST[acc], 2.0 ** TINIEST[part] if stored else 0.0),
+        digits=DIGITS[acc],
+        out_digits=DIGITS[part],
+        largest=LARGEST[part],
+    )
+
+
+def g(k: Any, u: float) -> Any:
+    """``k*u / (1 - k*u)``: the relative error that ``k`` roundings can make; infinite from ``k*u = 1`` on."""
+    ku = np.asarray(k, dtype=np.float64) * u
+    with np.errstate(divide="ignore"):
+        return np.where(ku < 1, ku / np.abs(1 - np.minimum(ku, 1)), np.inf)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What the verdict needs: how far each element may be off.
+
+    Args:
+        rule: which formula, for the report.
+        dtype: that the result must have.
+        tolerance: broadcasts to the result; None means bit for bit, the sign of zero included.
+        largest: finite numbers of the dtype end here; beyond, infinity is the right answer.
+        terms: the largest number of terms of an element.
+        exact: share of the elements that have to be equal.
+    """
+
+    rule: str
+    dtype: str
+    tolerance: np.ndarray | None
+    largest: float = np.inf
+    terms: int = 1
+    exact: float = 0.0
+
+
+class Law(Protocol):
+    """How the error of one quantity grows; made once per case, asked once per arithmetic."""
+
+    def bound(self, want: np.ndarray, a: Arithmetic) -> Bound:
+        """The bound of the quantity whose exact value is ``want``, computed in arithmetic ``a``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Move:
+    """Elements are only moved or chosen: max pooling and its indices, unfold, padding, unpooling. Bit for bit."""
+
+    def bound(self, want: np.ndarray, a: Arithmetic) -> Bound:
+        """Nothing may differ."""
+        return Bound("bit for bit", a.dtype, None, exact=1.0)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Integer dtypes: sums wrap as in C, so every order gives the same number."""
+
+    def bound(self, want: np.ndarray, a: Arithmetic) -> Bound:
+        """Equality."""
+        return Bound("equal", a.dtype, np.zeros(()), exact=1.0)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A sum of ``n`` terms: F1, F3, F11 and F14.
+
+    Args:
+        n: terms of each element, an integer array that broadcasts to the result.
+        scale: S, the sum of the terms' absolute values, in float64.
+        product: whether a term is a product of two inputs (convolution): one rounding.
+        extra: roundings besides the ``n - 1`` additions and the product: 1 for a bias, 2 for a division (a division
+            may be a multiplication by the rounded reciprocal).
+        integral: all inputs are integers, so where S fits the accumulator every partial sum is exact (F11).
+        parts: 2 for complex numbers.
+
+    Complex products (parts = 2): computed as written, each part is a real sum of 2n products, in which
+    ``|ac| + |bd| <= |x||w|``, so a part is off by ``g(2n, u) S`` and the number by sqrt(2) times that. torch's CPU
+    multiplies three times instead of four: ``c - a - b`` with c = (xr+xi)(wr+wi), whose terms are up to 2|x||w| after
+    two more roundings, so its parts are off by ``g(n+1, u) S`` and ``3 g(n+4, u) S``. Both are below
+    ``sqrt(10) g(2n+4, u) S``.
+    """
+
+    n: np.ndarray
+    scale: np.ndarray
+    product: bool
+    extra: int = 0
+    integral: bool = False
+    parts: int = 1
+
+    def bound(self, want: np.ndarray, a: Arithmetic) -> Bound:
+        """F3 (F1 is its case without rounding of inputs and results), and equality where F11 gives it."""
+        roundings = np.maximum(self.n - 1 + self.product + self.extra, 0)
+        grow = 1.0
+        if self.parts == 2 and self.product:
+            roundings, grow = 2 * roundings + 4, sqrt(10)
+        size = np.abs(want)
+        inputs = (1 + a.u_in) ** (1 + self.product)
+        u = REFERENCE_ROUNDOFF
+        # The reference's own error, and that of S as it was computed, are added: F13.
+        own = grow * g(roundings, u) * self.scale
+        scale = self.scale * (1 + 2 * g(roundings, u))
+        tolerance = grow * (inputs * (1 + g(roundings, a.u_acc)) - 1) * scale * (1 + a.u_out)
+        tolerance = tolerance + a.u_out * size + own + self.n * a.tiny[0] + a.tiny[1]
+        tolerance = np.where(self.scale < a.largest, tolerance, np.inf)
+        exact = 0.0
+        if self.integral:
+            fits = self.scale * (4 if self.parts == 2 else 1) <= 2.0**a.digits
+            rounded = np.where(size <= 2.0**a.out_digits, 0.0, a.u_out * size)
+            if self.extra == 2:  # the sum is exact, the division is not; nor is the reference's
+                rounded = (g(2, a.u_acc) * (1 + a.u_out) + a.u_out + u) * size
+            tolerance = np.where(fits, rounded, tolerance)
+            exact = float(np.mean(np.broadcast_to(fits, want.shape))) if want.size else 1.0
+        name = "F11" if exact == 1.0 else "F1" if a.u_out == a.u_in == 0 else "F3"
+        terms = int(np.max(self.n, initial=0)) + (self.extra == 1)
+        return Bound(name, a.dtype, tolerance, a.largest, terms, exact)
+
+
+@dataclass(frozen=True)
+class Root:
+    """lp_pool: ``(sum |x|^p)^(1/p)`` as torch writes it: pow, average pooling, times the window's size, pow.
+
+    Each pow is taken to be within 2 units in the last place, 4u (C libraries and vector libraries promise 1); each
+    step rounds to the dtype, as four calls do. The sum ``t`` is then off by at most ``e*T``, where T sums the absolute
+    powers, and the root, being monotone, lies between the roots of ``t - e*T`` and ``t + e*T``; the exponent 1/p, itself
+    rounded, moves the result by ``|log t| u / p``.
+
+    Args:
+        n: taps of each window.
+        total: t, and scale: T, both in float64.
+        norm: p.
+    """
+
+    n: np.ndarray
+    total: np.ndarray
+    scale: np.ndarray
+    norm: float
+
+    def bound(self, want: np.ndarray, a: Arithmetic) -> Bound:
+        """The wider side of the interval; unbounded where the sum of powers may be negative (its root is NaN)."""
+        u = max(a.u_acc, a.u_out)
+        e = (1 + 4 * u) * (1 + g(self.n + 1, a.u_acc)) * (1 + u) ** 2 - 1 + 1e-15
+        off = e * self.scale + self.n * max(a.tiny)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            high = (self.total + off) ** (1 / self.norm)
+            low = np.maximum(self.total - off, 0) ** (1 / self.norm)
+            log = np.abs(np.log(np.maximum(self.total, 1e-300)))
+            tolerance = np.maximum(high - want, want - low)
+            tolerance = tolerance + high * (5 * u + u * log / abs(self.norm)) + max(a.tiny)
+        doubtful = (self.total - off < 0) & (self.scale > self.total * (1 + 1e-12))
+        tolerance = np.where(doubtful | ~np.isfinite(tolerance), np.inf, tolerance)
+        return Bound("F3, composite", a.dtype, tolerance, a.largest, int(np.max(self.n, initial=0)))
+
+
+def law_of_reference(law: Law) -> Law:
+    """``law`` for a second float64 computation, as which torch's cross-check is judged: the same law."""
+    return replace(law) if isinstance(law, Sum) else law
+
+
+def detectable(bound: Bound, want: np.ndarray) -> float | None:
+    """The smallest fault that is surely caught, relative to a typical result: ``2 * bound / rms`` (F15)."""
+    if bound.tolerance is None or not want.size:
+        return None
+    rms = float(np.sqrt(np.mean(np.square(np.abs(want), dtype=np.float64))))
+    worst = float(np.median(np.broadcast_to(bound.tolerance, want.shape)))
+    return 2 * worst / rms if rms > 0 and np.isfinite(worst) else None
+
+
+def digits(ratio: float) -> float:
+    """How many binary digits a relative error leaves."""
+    return -log2(ratio) if ratio > 0 else np.inf

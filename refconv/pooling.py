@@ -1,0 +1,412 @@
+"""The pools of torch.nn.functional: maximum, average, power average, adaptive, and unpooling; part of ``functional``.
+
+Shapes: input ``(N, C, *in)`` or ``(C, *in)``; result ``(N, C, *out)`` or ``(C, *out)``; indices as the result.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from . import arrays, checks
+from .eager import call
+from .ops import OPS
+
+Numbers = int | tuple[int, ...] | list[int]
+Sizes = int | None | tuple[int | None, ...] | list[int | None]
+
+
+def max_pool1d(
+    input: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    dilation: Numbers = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Largest element of each window; NaN wins; with ``return_indices`` also its flat position.
+
+    Source: torch max_pool1d.
+    """
+    steps = (kernel_size, stride, padding, dilation, ceil_mode)
+    both = _max("max_pool1d", input, *steps, backend)
+    return both if return_indices else both[0]
+
+
+def max_pool1d_with_indices(
+    input: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    dilation: Numbers = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """``max_pool1d`` with its indices, whatever ``return_indices`` says (as in torch)."""
+    steps = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max("max_pool1d", input, *steps, backend)
+
+
+def max_pool2d(
+    input: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    dilation: Numbers = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Largest element of each window; NaN wins; with ``return_indices`` also its flat position.
+
+    Source: torch max_pool2d.
+    """
+    steps = (kernel_size, stride, padding, dilation, ceil_mode)
+    both = _max("max_pool2d", input, *steps, backend)
+    return both if return_indices else both[0]
+
+
+def max_pool2d_with_indices(
+    input: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    dilation: Numbers = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """``max_pool2d`` with its indices, whatever ``return_indices`` says (as in torch)."""
+    steps = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max("max_pool2d", input, *steps, backend)
+
+
+def max_pool3d(
+    input: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    dilation: Numbers = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Largest element of each window; NaN wins; with ``return_indices`` also its flat position.
+
+    Source: torch max_pool3d.
+    """
+    steps = (kernel_size, stride, padding, dilation, ceil_mode)
+    both = _max("max_pool3d", input, *steps, backend)
+    return both if return_indices else both[0]
+
+
+def max_pool3d_with_indices(
+    input: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    dilation: Numbers = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """``max_pool3d`` with its indices, whatever ``return_indices`` says (as in torch)."""
+    steps = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max("max_pool3d", input, *steps, backend)
+
+
+def avg_pool1d(
+    input: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Mean of each window.
+
+    Source: torch avg_pool1d.
+    """
+    steps = (kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return _avg("avg_pool1d", input, *steps, None, backend)
+
+
+def avg_pool2d(
+    input: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Mean of each window.
+
+    Source: torch avg_pool2d.
+    """
+    steps = (kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return _avg("avg_pool2d", input, *steps, divisor_override, backend)
+
+
+def avg_pool3d(
+    input: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Mean of each window.
+
+    Source: torch avg_pool3d.
+    """
+    steps = (kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return _avg("avg_pool3d", input, *steps, divisor_override, backend)
+
+
+def lp_pool1d(
+    input: Any,
+    norm_type: float,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    ceil_mode: bool = False,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Power average of each window: the ``norm_type``-th root of the sum of its powers.
+
+    Source: torch lp_pool1d.
+    """
+    return _lp("lp_pool1d", input, norm_type, kernel_size, stride, ceil_mode, backend)
+
+
+def lp_pool2d(
+    input: Any,
+    norm_type: float,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    ceil_mode: bool = False,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Power average of each window: the ``norm_type``-th root of the sum of its powers.
+
+    Source: torch lp_pool2d.
+    """
+    return _lp("lp_pool2d", input, norm_type, kernel_size, stride, ceil_mode, backend)
+
+
+def lp_pool3d(
+    input: Any,
+    norm_type: float,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    ceil_mode: bool = False,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Power average of each window: the ``norm_type``-th root of the sum of its powers.
+
+    Source: torch lp_pool3d.
+    """
+    return _lp("lp_pool3d", input, norm_type, kernel_size, stride, ceil_mode, backend)
+
+
+def adaptive_avg_pool1d(input: Any, output_size: Sizes, *, backend: str = "auto") -> Any:
+    """Mean of windows that divide the input into ``output_size`` (None keeps an axis).
+
+    Source: torch adaptive_avg_pool1d.
+    """
+    return _adaptive("avg_pool", "adaptive_avg_pool1d", input, output_size, backend)
+
+
+def adaptive_max_pool1d(
+    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
+) -> Any:
+    """Largest element of windows that divide the input into ``output_size`` (None keeps an axis).
+
+    Source: torch adaptive_max_pool1d.
+    """
+    both = _adaptive("max_pool", "adaptive_max_pool1d", input, output_size, backend)
+    return both if return_indices else both[0]
+
+
+def adaptive_max_pool1d_with_indices(
+    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
+) -> Any:
+    """``adaptive_max_pool1d`` with its indices, whatever ``return_indices`` says (as in torch)."""
+    return _adaptive("max_pool", "adaptive_max_pool1d", input, output_size, backend)
+
+
+def adaptive_avg_pool2d(input: Any, output_size: Sizes, *, backend: str = "auto") -> Any:
+    """Mean of windows that divide the input into ``output_size`` (None keeps an axis).
+
+    Source: torch adaptive_avg_pool2d.
+    """
+    return _adaptive("avg_pool", "adaptive_avg_pool2d", input, output_size, backend)
+
+
+def adaptive_max_pool2d(
+    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
+) -> Any:
+    """Largest element of windows that divide the input into ``output_size`` (None keeps an axis).
+
+    Source: torch adaptive_max_pool2d.
+    """
+    both = _adaptive("max_pool", "adaptive_max_pool2d", input, output_size, backend)
+    return both if return_indices else both[0]
+
+
+def adaptive_max_pool2d_with_indices(
+    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
+) -> Any:
+    """``adaptive_max_pool2d`` with its indices, whatever ``return_indices`` says (as in torch)."""
+    return _adaptive("max_pool", "adaptive_max_pool2d", input, output_size, backend)
+
+
+def adaptive_avg_pool3d(input: Any, output_size: Sizes, *, backend: str = "auto") -> Any:
+    """Mean of windows that divide the input into ``output_size`` (None keeps an axis).
+
+    Source: torch adaptive_avg_pool3d.
+    """
+    return _adaptive("avg_pool", "adaptive_avg_pool3d", input, output_size, backend)
+
+
+def adaptive_max_pool3d(
+    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
+) -> Any:
+    """Largest element of windows that divide the input into ``output_size`` (None keeps an axis).
+
+    Source: torch adaptive_max_pool3d.
+    """
+    both = _adaptive("max_pool", "adaptive_max_pool3d", input, output_size, backend)
+    return both if return_indices else both[0]
+
+
+def adaptive_max_pool3d_with_indices(
+    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
+) -> Any:
+    """``adaptive_max_pool3d`` with its indices, whatever ``return_indices`` says (as in torch)."""
+    return _adaptive("max_pool", "adaptive_max_pool3d", input, output_size, backend)
+
+
+def max_unpool1d(
+    input: Any,
+    indices: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    output_size: Any = None,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Each element put back where max pooling found it, zeros elsewhere; the last of equal indices wins.
+
+    Source: torch max_unpool1d.
+    """
+    steps = (kernel_size, stride, padding, output_size)
+    return _unpool("max_unpool1d", input, indices, *steps, backend)
+
+
+def max_unpool2d(
+    input: Any,
+    indices: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    output_size: Any = None,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Each element put back where max pooling found it, zeros elsewhere; the last of equal indices wins.
+
+    Source: torch max_unpool2d.
+    """
+    steps = (kernel_size, stride, padding, output_size)
+    return _unpool("max_unpool2d", input, indices, *steps, backend)
+
+
+def max_unpool3d(
+    input: Any,
+    indices: Any,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
+    output_size: Any = None,
+    *,
+    backend: str = "auto",
+) -> Any:
+    """Each element put back where max pooling found it, zeros elsewhere; the last of equal indices wins.
+
+    Source: torch max_unpool3d.
+    """
+    steps = (kernel_size, stride, padding, output_size)
+    return _unpool("max_unpool3d", input, indices, *steps, backend)
+
+
+def _window(op: str, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Any, ...]:
+    """Kernel, stride (the kernel where it is left out), padding and dilation, one number an axis each."""
+    rank = OPS[op].rank
+    sizes = checks.numbers(op, "kernel_size", kernel, rank)
+    unset = stride is None or (isinstance(stride, tuple | list) and not stride)
+    steps = sizes if unset else checks.numbers(op, "stride", stride, rank)
+    pads = checks.numbers(op, "padding", padding, rank)
+    return sizes, steps, pads, checks.numbers(op, "dilation", dilation, rank)
+
+
+def _max(op, x, kernel, stride, padding, dilation, ceil_mode, backend):  # type: ignore[no-untyped-def]
+    window = _window(op, kernel, stride, padding, dilation)
+    return call("max_pool", {"input": x}, op, *window, bool(ceil_mode), True, None, (), backend)
+
+
+def _avg(op, x, kernel, stride, padding, ceil_mode, include, divisor, backend):  # type: ignore[no-untyped-def]
+    window = _window(op, kernel, stride, padding, 1)
+    modes = (bool(ceil_mode), bool(include), divisor)
+    return call("avg_pool", {"input": x}, op, *window, *modes, (), backend)
+
+
+def _adaptive(operator, op, x, output_size, backend):  # type: ignore[no-untyped-def]
+    rank = OPS[op].rank
+    arrays.library(op, input=x)
+    sizes = output_size if isinstance(output_size, tuple | list) else (output_size,) * rank
+    if rank > 1 and len(sizes) == rank and x.ndim >= rank:
+        whole = x.shape[x.ndim - rank :]
+        sizes = [w if s is None else s for s, w in zip(sizes, whole, strict=True)]
+    sizes = checks.flat(op, "output_size", sizes)
+    none: tuple[int, ...] = ()
+    return call(
+        operator, {"input": x}, op, none, none, none, none, False, True, None, sizes, backend
+    )
+
+
+def _lp(op, x, norm, kernel, stride, ceil_mode, backend):  # type: ignore[no-untyped-def]
+    """As torch composes it: average of powers, times the number of cells, to the 1/norm."""
+    lib = sys.modules[arrays.library(op, input=x)]
+    cells = 1
+    for k in checks.numbers(op, "kernel_size", kernel, OPS[op].rank):
+        cells *= k
+    mean = _avg(op, x**norm, kernel, stride, 0, ceil_mode, True, None, backend)
+    return (lib.sign(mean) * lib.abs(mean) * cells) ** (1.0 / norm)
+
+
+def _unpool(op, x, index, kernel, stride, padding, output_size, backend):  # type: ignore[no-untyped-def]
+    sizes, steps, pads, _ = _window(op, kernel, stride, padding, 1)
+    wanted = None if output_size is None else checks.flat(op, "output_size", list(output_size))
+    named = {"input": x, "indices": index}
+    return call("max_unpool", named, op, sizes, steps, pads, wanted, backend)
