@@ -1,7 +1,8 @@
-"""refconv: convolution kernels that can be read, an oracle that can be trusted, a harness that times what it verified.
+"""refconv: convolution kernels that can be read, an oracle that can be trusted, a harness that
+times what it verified.
 
-``refconv.functional`` has torch.nn.functional's convolution family and ``refconv.nn`` torch.nn's layers, each with a
-``backend``. Importing this package imports neither torch nor numba nor cupy.
+``refconv.functional`` has torch.nn.functional's convolution family and ``refconv.nn`` torch.nn's
+layers, each with a ``backend``. Importing this package imports neither torch nor numba nor cupy.
 """
 
 from importlib.util import find_spec
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import lazy_loader
 
-# A plain checkout has the kernels beside this package, not in it: there they are found through the checkout's root.
+# A plain checkout has the kernels beside this package, not in it: there they are found through the
+# checkout's root.
 if find_spec(f"{__name__}.kernels") is None:
     __path__.append(str(Path(__file__).resolve().parent.parent))
 

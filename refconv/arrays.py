@@ -1,7 +1,7 @@
 """Arrays in and out: torch and NumPy (and CuPy) on one side, what kernels take on the other.
 
-Same library and device out as in; never a silent copy across devices; torch's memory-format rule is kept here. Nothing
-is imported for a library that the caller has not imported itself.
+Same library and device out as in; never a silent copy across devices; torch's memory-format rule is
+kept here. Nothing is imported for a library that the caller has not imported itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 
 from .errors import ArgumentError
 
-#: Dtypes that kernels are not written for, and the one they are computed in; results are rounded once, when stored.
+#: Dtypes that kernels are not written for, and the one they are computed in; results are rounded
+#: once, when stored.
 COMPUTE = {
     "float16": "float32",
     "bfloat16": "float32",
@@ -37,10 +38,12 @@ def is_cupy(x: Any) -> bool:
 
 
 def library(op: str, **named: Any) -> str:
-    """The one library that all the named arrays belong to: ``torch``, ``numpy`` or ``cupy``; None values are skipped.
+    """The one library that all the named arrays belong to: ``torch``, ``numpy`` or ``cupy``; None
+    values are skipped.
 
     Raises:
-        ArgumentError: something is not an array, or libraries or devices are mixed (both are named).
+        ArgumentError: something is not an array, or libraries or devices are mixed (both are
+            named).
     """
     first: tuple[str, str, Any] | None = None
     for name, x in named.items():
@@ -54,19 +57,22 @@ def library(op: str, **named: Any) -> str:
             lib = "cupy"
         else:
             raise ArgumentError(
-                f"{op}: {name} must be a torch tensor or a NumPy array, got {type(x).__module__}.{type(x).__name__}"
+                f"{op}: {name} must be a torch tensor or a NumPy array, got "
+                f"{type(x).__module__}.{type(x).__name__}"
             )
         where = x.device if lib != "numpy" else "cpu"
         if first is None:
             first = (name, lib, where)
         elif lib != first[1]:
             raise ArgumentError(
-                f"{op}: {first[0]} is a {first[1]} array but {name} is a {lib} array; convert one of them "
+                f"{op}: {first[0]} is a {first[1]} array but {name} is a {lib} array; convert one "
+                "of them "
                 "(torch.from_numpy, .numpy()); refconv never copies between libraries on its own"
             )
         elif where != first[2]:
             raise ArgumentError(
-                f"{op}: {first[0]} is on {first[2]} but {name} is on {where}; move one of them (.to(device)); "
+                f"{op}: {first[0]} is on {first[2]} but {name} is on {where}; move one of them "
+                "(.to(device)); "
                 "refconv never copies between devices on its own"
             )
     assert first is not None
@@ -79,14 +85,16 @@ def dtype_name(x: Any) -> str:
 
 
 def device_kind(x: Any) -> str:
-    """``cpu``, ``cuda``, ``meta``, …"""
+    """The kind of device: ``cpu``, ``cuda``, ``meta``, …."""
     if is_torch(x):
         return x.device.type
     return "cuda" if is_cupy(x) else "cpu"
 
 
 def to_kernel(x: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """``x`` as a C-contiguous NumPy array of ``shape`` in its compute dtype; a view of ``x`` where that is possible."""
+    """``x`` as a C-contiguous NumPy array of ``shape`` in its compute dtype; a view of ``x`` where
+    that is possible.
+    """
     if is_torch(x):
         x = x.detach().resolve_conj().resolve_neg()
         name = COMPUTE.get(dtype_name(x))
@@ -104,7 +112,9 @@ def to_kernel(x: Any, shape: tuple[int, ...]) -> np.ndarray:
 def from_kernel(
     result: np.ndarray, shape: tuple[int, ...], dtype: str, like: Any, channels_last: bool
 ) -> Any:
-    """A kernel's ``result`` as the library of ``like`` has it: user's shape, dtype ``dtype``, memory format."""
+    """A kernel's ``result`` as the library of ``like`` has it: user's shape, dtype ``dtype``,
+    memory format.
+    """
     result = result.reshape(shape)
     if not is_torch(like):
         return result.astype(dtype, copy=False)
@@ -114,16 +124,18 @@ def from_kernel(
 
 
 def empty(shape: tuple[int, ...], dtype: str, like: Any, channels_last: bool) -> Any:
-    """An uninitialised torch tensor as ``from_kernel`` would return it: what a fake kernel answers."""
+    """An uninitialised torch tensor as ``from_kernel`` would return it: a fake kernel's answer."""
     y = like.new_empty(shape, dtype=getattr(sys.modules["torch"], dtype))
     return as_channels_last(y) if channels_last else y
 
 
 def as_channels_last(y: Any) -> Any:
-    """``y`` (C, *size) or (N, C, *size) with the channel as the fastest axis, by values; torch only."""
+    """``y`` (C, *size) or (N, C, *size) with the channel as the fastest axis, by values; torch
+    only.
+    """
     channel = y.dim() - 3 if y.dim() == 3 else 1
     torch = sys.modules["torch"]
-    if y.dim() == 5 or y.dim() == 4 and channel == 1:
+    if y.dim() > 3:
         return y.contiguous(
             memory_format=torch.channels_last if y.dim() == 4 else torch.channels_last_3d
         )
@@ -131,9 +143,11 @@ def as_channels_last(y: Any) -> Any:
 
 
 def suggests_channels_last(x: Any) -> bool:
-    """Whether torch takes ``x``, 4-D or 5-D, for channels_last; ambiguous strides count as contiguous.
+    """Whether torch takes ``x``, 4-D or 5-D, for channels_last; ambiguous strides count as
+    contiguous.
 
-    Source: c10/core/MemoryFormat.h (is_channels_last_strides_2d_s4), walked from the fastest axis outwards.
+    Source: c10/core/MemoryFormat.h (is_channels_last_strides_2d_s4), walked from the fastest axis
+        outwards.
     """
     sizes, strides = x.shape, x.stride()
     rank = x.dim()

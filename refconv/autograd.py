@@ -1,9 +1,11 @@
-"""torch's side of the operators: custom ops with fake kernels, and the derivative of each in terms of the others.
+"""torch's side of the operators: custom ops with fake kernels, and the derivative of each in terms
+of the others.
 
-Three passes make the family: the derivatives of fprop are dgrad and wgrad, those of dgrad fprop and wgrad, those of
-wgrad fprop and dgrad, so double backward needs nothing new; average pooling, fold/unfold and padding are pairs in the
-same way, and max pooling's derivative is an indexed move. Complex factors are conjugated, as torch defines gradients.
-A derivative runs on the same backend, which chooses its algorithm.
+Three passes make the family: the derivatives of fprop are dgrad and wgrad, those of dgrad are fprop
+and wgrad, those of wgrad fprop and dgrad, so double backward needs nothing new; average pooling,
+fold/unfold and padding are pairs in the same way, and max pooling's derivative is an indexed move.
+Complex factors are conjugated, as torch defines gradients. A derivative runs on the same backend,
+which chooses its algorithm.
 """
 
 from __future__ import annotations
@@ -30,12 +32,16 @@ def call(name: str, *args: Any) -> Any:
 
 
 def _backend(ctx: Any) -> str:
-    """The backend of a derivative: the same one, without the algorithm that was asked for the forward pass."""
+    """The backend of a derivative: the same one, without the algorithm that was asked for the
+    forward pass.
+    """
     return ctx.args[-1].partition(":")[0]
 
 
 def _save(arrays: int) -> Any:
-    """A setup_context that keeps the first ``arrays`` inputs as tensors and the other arguments as they are."""
+    """A setup_context that keeps the first ``arrays`` inputs as tensors and the other arguments as
+    they are.
+    """
 
     def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.save_for_backward(*inputs[:arrays])

@@ -1,4 +1,6 @@
-"""The checks that every op shares: numbers, dtypes, ranks. Each raises one error that names op, rule, numbers, shapes."""
+"""The checks that every op shares: numbers, dtypes, ranks. Each raises one error that names op,
+rule, numbers, shapes.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def numbers(op: str, name: str, value: Any, rank: int) -> tuple[int, ...]:
         return (number(op, name, value),) * rank
     if len(value) not in (1, rank):
         raise ShapeError(
-            f"{op}: {name} must be one int or {rank}, one per axis, got {len(value)}: {tuple(value)}"
+            f"{op}: {name} must be one int or {rank}, one per axis, got {len(value)}: "
+            f"{tuple(value)}"
         )
     return tuple(number(op, name, v) for v in value) * (rank if len(value) == 1 else 1)
 
@@ -63,7 +66,8 @@ def lead(
     if len(shape) not in (rank + 1, rank + 2):
         fix = other_rank(op, len(shape) - 2)
         raise ShapeError(
-            f"{op}: expected a {rank + 1}-D (unbatched) or {rank + 2}-D (batched) input, got {len(shape)}-D{fix} "
+            f"{op}: expected a {rank + 1}-D (unbatched) or {rank + 2}-D (batched) input, got "
+            f"{len(shape)}-D{fix} "
             f"(input {show(shape)})"
         )
     before = shape[: len(shape) - rank]

@@ -1,8 +1,8 @@
 """Dispatch: choose backend and algorithm, allocate the outputs, call the kernel.
 
-``backend`` is ``auto``, a backend's name, or ``name:algorithm``. ``auto`` takes the first of ``PREFERENCE`` that is
-usable for the array's device and supports the problem; a named one runs, or the call fails and says why: nothing else
-is run in its place.
+``backend`` is ``auto``, a backend's name, or ``name:algorithm``. ``auto`` takes the first of
+``PREFERENCE`` that is usable for the array's device and supports the problem; a named one runs, or
+the call fails and says why: nothing else is run in its place.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ class Choice:
 
 
 def why_not(problem: Any, slot: str, backend: Backend, algorithm: str = "") -> str | Algorithm:
-    """The algorithm of ``backend`` that fills ``slot`` for ``problem``, or the reason why none does."""
+    """The algorithm of ``backend`` that fills ``slot`` for ``problem``, or the reason why none
+    does.
+    """
     known = backend.slots.get(slot, ())
     if not known:
         return f"{backend.name} has no kernel for {slot}"
     named = [a for a in known if algorithm in ("", a.name)]
     if not named:
-        return f"{backend.name} has no algorithm {algorithm!r} for {slot}; it has {', '.join(a.name for a in known)}"
+        names = ", ".join(a.name for a in known)
+        return f"{backend.name} has no algorithm {algorithm!r} for {slot}; it has {names}"
     reasons = []
     for candidate in named:
         reason = candidate.supports(problem)
@@ -66,7 +69,8 @@ def choose(problem: Any, slot: str, backend: str = "auto", device: str = "cpu") 
         chosen = require(name)
         if chosen.device != device:
             raise ArgumentError(
-                f"{problem.op}: backend {name} runs on {chosen.device}, but the input is on {device}"
+                f"{problem.op}: backend {name} runs on {chosen.device}, but the input is on "
+                f"{device}"
             )
         found = why_not(problem, slot, chosen, algorithm)
         if isinstance(found, str):
@@ -86,7 +90,8 @@ def choose(problem: Any, slot: str, backend: str = "auto", device: str = "cpu") 
             reason = found
         reasons.append(f"{name}: {reason}")
     raise UnavailableError(
-        f"{problem.op}: no backend can run on device {device}: {'; '.join(reasons) or 'none is written for it'}"
+        f"{problem.op}: no backend can run on device {device}: "
+        f"{'; '.join(reasons) or 'none is written for it'}"
     )
 
 
@@ -119,10 +124,12 @@ def numbers(problem: Any, slot: str, dtype: np.dtype) -> tuple[Any, ...]:
 def run(
     problem: Any, slot: str, *inputs: Any, backend: str = "auto", channels_last: bool = False
 ) -> Any:
-    """Run ``slot`` of ``problem`` on the user's arrays; returns an array, or a tuple where the slot has two outputs.
+    """Run ``slot`` of ``problem`` on the user's arrays; returns an array, or a tuple where the slot
+    has two outputs.
 
     Args:
-        inputs: torch or NumPy arrays in the slot's order, of the shapes that the problem names; None for "no bias".
+        inputs: torch or NumPy arrays in the slot's order, of the shapes that the problem names;
+            None for "no bias".
         channels_last: memory format of the result (torch only).
     """
     like = inputs[0]

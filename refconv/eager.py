@@ -1,4 +1,6 @@
-"""One call for every library: NumPy arrays run the operator at once, torch tensors go through its custom op."""
+"""One call for every library: NumPy arrays run the operator at once, torch tensors go through its
+custom op.
+"""
 
 from __future__ import annotations
 

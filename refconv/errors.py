@@ -1,12 +1,15 @@
-"""The errors: one small hierarchy, so that a caller can catch refconv's refusals as a family or one by one.
+"""The errors: one small hierarchy, so that a caller can catch refconv's refusals as a family or one
+by one.
 
-Each class is also the built-in that torch raises in the same situation (and ``RuntimeError``, which torch raises in
-most), so code written against torch's exceptions keeps working.
+Each class is also the built-in that torch raises in the same situation (and ``RuntimeError``, which
+torch raises in most), so code written against torch's exceptions keeps working.
 """
 
 
 class RefconvError(Exception):
-    """Root of everything that refconv raises on purpose; the message names op, rule, numbers, shapes and fix."""
+    """Root of everything that refconv raises on purpose; the message names op, rule, numbers,
+    shapes and fix.
+    """
 
 
 class ShapeError(RefconvError, ValueError, RuntimeError):
@@ -14,7 +17,9 @@ class ShapeError(RefconvError, ValueError, RuntimeError):
 
 
 class ArgumentError(RefconvError, TypeError, RuntimeError):
-    """An argument has the wrong type, or arrays of different libraries, devices or dtypes are mixed."""
+    """An argument has the wrong type, or arrays of different libraries, devices or dtypes are
+    mixed.
+    """
 
 
 class DtypeError(RefconvError, TypeError, NotImplementedError):

@@ -1,10 +1,14 @@
-"""torch.nn.functional's convolution family: its names, argument order, defaults and semantics, plus ``backend``.
+"""torch.nn.functional's convolution family: its names, argument order, defaults and semantics, plus
+``backend``.
 
-Every function takes torch tensors or NumPy arrays and returns the same library on the same device; torch tensors are
-differentiable. ``backend`` is ``"auto"``, a backend's name (``"naive"``, ``"im2col"``, ``"numba"``, …) or
-``"name:algorithm"``. What torch refuses is refused, with a message that names op, rule, numbers and shapes.
+Every function takes torch tensors or NumPy arrays and returns the same library on the same device;
+torch tensors are differentiable. ``backend`` is ``"auto"``, a backend's name (``"naive"``,
+``"im2col"``, ``"numba"``, …) or
+``"name:algorithm"``. What torch refuses is refused, with a message that names op, rule, numbers and
+shapes.
 
-Shapes, in every docstring: N batch (may be left out), C input channels, K output channels, ``*in`` and ``*out`` sizes.
+Shapes, in every docstring: N batch (may be left out), C input channels, K output channels, ``*in``
+    and ``*out`` sizes.
 """
 
 from __future__ import annotations

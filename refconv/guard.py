@@ -1,7 +1,8 @@
 """Checked runs: outputs arrive poisoned between guard bands, and inputs must leave as they came.
 
-A kernel that forgets an element, writes outside its output or changes an input is found whatever its numbers are.
-Switched on for a block of code with ``checked()``; the tests and the harness's correctness pass use it.
+A kernel that forgets an element, writes outside its output or changes an input is found whatever
+its numbers are. Switched on for a block of code with ``checked()``; the tests and the harness's
+correctness pass use it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def poison(dtype: np.dtype) -> object:
 
 
 class Output:
-    """One output array of a kernel: plain, or poisoned between guard bands while ``checked()`` is on."""
+    """One output array of a kernel: plain, or poisoned between guard bands while ``checked()`` is
+    on.
+    """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._buffer: np.ndarray | None = None

@@ -1,4 +1,5 @@
-"""Problems that only move or sum elements: unfold and fold, pad, and the indexed moves behind unpooling.
+"""Problems that only move or sum elements: unfold and fold, pad, and the indexed moves behind
+unpooling.
 
 Like ``problem``: frozen, hashable, without arrays.
 """
@@ -75,7 +76,8 @@ class ColumnProblem:
 
 @dataclass(frozen=True)
 class PadProblem:
-    """Padding of the last axes of an array, seen as at most five axes, of which ``pads`` names low and high.
+    """Padding of the last axes of an array, seen as at most five axes, of which ``pads`` names low
+    and high.
 
     Args:
         shape: the input's shape.
@@ -107,7 +109,9 @@ class PadProblem:
         return tuple(s + lo + hi for s, (lo, hi) in zip(self.shape, self.pads, strict=True))
 
     def five(self) -> tuple[Size, Size, Pads]:
-        """Input shape, output shape and pads as five axes: axes without padding are merged with their neighbours."""
+        """Input shape, output shape and pads as five axes: axes without padding are merged with
+        their neighbours.
+        """
         sizes: list[int] = []
         pads: list[tuple[int, int]] = []
         for size, pad in zip(self.shape, self.pads, strict=True):
@@ -122,7 +126,9 @@ class PadProblem:
         return shape, tuple(s + lo + hi for s, (lo, hi) in zip(shape, full, strict=True)), full
 
     def source(self, axis: int, o: Any) -> Any:
-        """Input position that output position ``o`` shows on one of the ``five`` axes (-1: the constant)."""
+        """Input position that output position ``o`` shows on one of the ``five`` axes (-1: the
+        constant).
+        """
         shape, _, pads = self.five()
         mode = self.mode if pads[axis] != (0, 0) else "replicate"
         return window.pad_source(o, shape[axis], *pads[axis], mode)
@@ -137,7 +143,8 @@ class PadProblem:
 
 @dataclass(frozen=True)
 class IndexProblem:
-    """An indexed move between planes: ``index`` holds flat positions in the large side's spatial axes.
+    """An indexed move between planes: ``index`` holds flat positions in the large side's spatial
+    axes.
 
     Args:
         lead: axes before the spatial ones.

@@ -1,4 +1,5 @@
-"""User arguments → problem: convolution and its transpose. Every argument error is raised here or in ``checks``, once.
+"""User arguments → problem: convolution and its transpose. Every argument error is raised here or
+in ``checks``, once.
 
 Takes shapes and dtype names, never arrays, so it serves real, meta and fake tensors alike.
 """
@@ -43,21 +44,25 @@ def conv(
     _groups(op, groups, given)
     if channels % groups:
         raise ShapeError(
-            f"{op}: groups must divide input channels, but {groups} does not divide {channels} ({given})"
+            f"{op}: groups must divide input channels, but {groups} does not divide {channels} "
+            f"({given})"
         )
     if w[0] % groups:
         raise ShapeError(
-            f"{op}: groups must divide output channels, but {groups} does not divide {w[0]} ({given})"
+            f"{op}: groups must divide output channels, but {groups} does not divide {w[0]} "
+            f"({given})"
         )
     if w[1] * groups != channels:
         raise ShapeError(
-            f"{op}: with groups={groups} the weight's axis 1 must be input channels / groups = {channels // groups}, "
+            f"{op}: with groups={groups} the weight's axis 1 must be input channels / groups = "
+            f"{channels // groups}, "
             f"got {w[1]} ({given})"
         )
     _bias(op, b, w[0], given)
     if dtype in ("int8", "uint8", "int16", "int32") and any(d > 1 for d in dilation):
         raise DtypeError(
-            f"{op}: dilation is not defined for {dtype}, in torch on the CPU neither; convert to int64"
+            f"{op}: dilation is not defined for {dtype}, in torch on the CPU neither; convert to "
+            "int64"
         )
     out = []
     for a in range(rank):
@@ -65,8 +70,10 @@ def conv(
         if positions < 1:
             extent, low, high = window.effective_kernel(kernel[a], dilation[a]), *pads[a]
             raise ShapeError(
-                f"{op}: the kernel is larger than the padded input on axis {axis_name(a, rank)}: extent "
-                f"{dilation[a]}*({kernel[a]}-1)+1 = {extent}, input {size[a]}+{low}+{high} = {size[a] + low + high} "
+                f"{op}: the kernel is larger than the padded input on axis {axis_name(a, rank)}: "
+                "extent "
+                f"{dilation[a]}*({kernel[a]}-1)+1 = {extent}, input {size[a]}+{low}+{high} = "
+                f"{size[a] + low + high} "
                 f"({given})"
             )
         out.append(positions)
@@ -89,7 +96,9 @@ def conv_transpose(
     groups: int = 1,
     dilation: Any = 1,
 ) -> ConvProblem:
-    """The problem of ``conv_transposeNd(x, w, b, …)``; arguments in torch's order (groups before dilation)."""
+    """The problem of ``conv_transposeNd(x, w, b, …)``; arguments in torch's order (groups before
+    dilation).
+    """
     rank = OPS[op].rank
     lead = checks.lead(op, x, rank)
     given = _given(x, w, b)
@@ -110,14 +119,16 @@ def conv_transpose(
         )
     if channels % groups:
         raise ShapeError(
-            f"{op}: groups must divide input channels, but {groups} does not divide {channels} ({given})"
+            f"{op}: groups must divide input channels, but {groups} does not divide {channels} "
+            f"({given})"
         )
     _bias(op, b, w[1] * groups, given)
     out = []
     for a in range(rank):
         if extra[a] >= max(stride[a], dilation[a]):
             raise ShapeError(
-                f"{op}: output_padding must be smaller than stride or dilation, but on axis {axis_name(a, rank)} it is "
+                f"{op}: output_padding must be smaller than stride or dilation, but on axis "
+                f"{axis_name(a, rank)} it is "
                 f"{extra[a]} with stride {stride[a]} and dilation {dilation[a]} ({given})"
             )
         low = pads[a][0]
@@ -126,14 +137,15 @@ def conv_transpose(
         )
         if positions < 1:
             raise ShapeError(
-                f"{op}: nothing is left of the output on axis {axis_name(a, rank)}: ({size[a]}-1)*{stride[a]} - "
+                f"{op}: nothing is left of the output on axis {axis_name(a, rank)}: "
+                f"({size[a]}-1)*{stride[a]} - "
                 f"2*{low} + {dilation[a]}*({kernel[a]}-1) + {extra[a]} + 1 = {positions} ({given})"
             )
         out.append(positions)
     batch = lead[0] if len(lead) == 2 else None
     return ConvProblem(
-        op, batch, channels, w[1] * groups, groups, tuple(size), tuple(out), kernel, stride, pads, dilation,
-        extra, b is not None, dtype,
+        op, batch, channels, w[1] * groups, groups, tuple(size), tuple(out), kernel, stride, pads,
+        dilation, extra, b is not None, dtype,
     )  # fmt: skip
 
 
@@ -149,8 +161,10 @@ def geometry(
     groups: int,
     bias: bool = False,
 ) -> ConvProblem:
-    """A convolution between arrays whose three shapes are given: what the derivatives are made of. Nothing to refuse,
-    but that the shapes belong together (a caller may pass any gradient to an autograd function)."""
+    """A convolution between arrays whose three shapes are given: what the derivatives are made of.
+    Nothing to refuse, but that the shapes belong together (a caller may pass any gradient to an
+    autograd function).
+    """
     op = f"conv{rank}d"
     given = f"x {show(x)}, weight {show(w)}, y {show(y)}"
     lead, y_lead = x[: len(x) - rank], y[: len(y) - rank]
@@ -165,8 +179,8 @@ def geometry(
         )
     batch = lead[0] if len(lead) == 2 else None
     return ConvProblem(
-        op, batch, lead[-1], w[0], groups, tuple(x[len(lead) :]), tuple(y[len(lead) :]), tuple(w[2:]),
-        tuple(stride), padding, tuple(dilation), (0,) * rank, bias, dtype,
+        op, batch, lead[-1], w[0], groups, tuple(x[len(lead) :]), tuple(y[len(lead) :]),
+        tuple(w[2:]), tuple(stride), padding, tuple(dilation), (0,) * rank, bias, dtype,
     )  # fmt: skip
 
 
@@ -202,7 +216,8 @@ def _padding(op: str, padding: Any, kernel: Size, stride: Size, dilation: Size, 
             raise ShapeError(f"{op}: padding must be ints, 'same' or 'valid', got {padding!r}")
         if any(s != 1 for s in stride):
             raise ShapeError(
-                f"{op}: padding='same' needs stride 1, got stride {show(stride)} ({given}); refconv.same_padding(…, "
+                f"{op}: padding='same' needs stride 1, got stride {show(stride)} ({given}); "
+                "refconv.same_padding(…, "
                 "style='tf') gives the zeros that TensorFlow's SAME would add"
             )
         return tuple(window.same_padding(0, k, 1, d) for k, d in zip(kernel, dilation, strict=True))

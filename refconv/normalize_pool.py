@@ -1,4 +1,6 @@
-"""User arguments → problem: pooling, unpooling, unfold, fold and padding. The errors are raised here or in ``checks``."""
+"""User arguments → problem: pooling, unpooling, unfold, fold and padding. The errors are raised
+here or in ``checks``.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ def pool(
     for a in range(rank):
         if pads[a] > kernel[a] // 2:
             raise ShapeError(
-                f"{op}: padding may be at most half of the kernel, but on axis {axis_name(a, rank)} it is {pads[a]} "
+                f"{op}: padding may be at most half of the kernel, but on axis "
+                f"{axis_name(a, rank)} it is {pads[a]} "
                 f"with kernel {kernel[a]}{given}"
             )
     if divisor_override == 0:
@@ -54,19 +57,22 @@ def pool(
         )
         if positions < 1:
             raise ShapeError(
-                f"{op}: the window is larger than the padded input on axis {axis_name(a, rank)}: extent "
-                f"{window.effective_kernel(kernel[a], dilations[a])}, input {size[a]}+2*{pads[a]} = "
-                f"{size[a] + 2 * pads[a]}{given}"
+                f"{op}: the window is larger than the padded input on axis {axis_name(a, rank)}: "
+                "extent "
+                f"{window.effective_kernel(kernel[a], dilations[a])}, input {size[a]}+2*{pads[a]} "
+                f"= {size[a] + 2 * pads[a]}{given}"
             )
         out.append(positions)
     return PoolProblem(
-        op, lead, tuple(size), tuple(out), kernel, strides, pads, dilations, bool(ceil_mode), bool(count_include_pad),
-        divisor_override, dtype,
+        op, lead, tuple(size), tuple(out), kernel, strides, pads, dilations, bool(ceil_mode),
+        bool(count_include_pad), divisor_override, dtype,
     )  # fmt: skip
 
 
 def adaptive(op: str, x: Size, dtype: str, output_size: Any) -> PoolProblem:
-    """The problem of ``adaptive_avg_poolNd`` or ``adaptive_max_poolNd``; None in ``output_size`` keeps that axis."""
+    """The problem of ``adaptive_avg_poolNd`` or ``adaptive_max_poolNd``; None in ``output_size``
+    keeps that axis.
+    """
     row = OPS[op]
     rank = row.rank
     lead = checks.lead(op, x, rank, empty_channels="avg" in op and rank < 3)
@@ -103,7 +109,7 @@ def unpool(
     padding: Any = 0,
     output_size: Any = None,
 ) -> IndexProblem:
-    """The problem of ``max_unpoolNd``: the output is as large as the pooling's input may have been."""
+    """The problem of ``max_unpoolNd``: as large as the pooling's input may have been."""
     rank = OPS[op].rank
     lead = checks.lead(op, x, rank)
     given = f" (input {show(x)}, indices {show(indices)})"
@@ -132,7 +138,8 @@ def unpool(
             low, high = default[a] - strides[a], default[a] + strides[a]
             if not low < wanted[a] < high:
                 raise ShapeError(
-                    f"{op}: output_size must be between {low + 1} and {high - 1} on axis {axis_name(a, rank)}, got "
+                    f"{op}: output_size must be between {low + 1} and {high - 1} on axis "
+                    f"{axis_name(a, rank)}, got "
                     f"{show(wanted)}{given}"
                 )
         out = wanted
@@ -178,18 +185,21 @@ def columns(
     )
     if min(blocks) < 1:
         raise ShapeError(
-            f"{op}: no window fits: image {show(size)}, kernel {show(kernel)}, dilation {show(dilations)}, padding "
+            f"{op}: no window fits: image {show(size)}, kernel {show(kernel)}, dilation "
+            f"{show(dilations)}, padding "
             f"{show(pads)}, stride {show(strides)} give {show(blocks)} positions{given}"
         )
     channels = lead[-1]
     if op == "fold":
         if channels % prod(kernel):
             raise ShapeError(
-                f"{op}: the channel axis must be a multiple of the kernel's {prod(kernel)} cells, got {channels}{given}"
+                f"{op}: the channel axis must be a multiple of the kernel's {prod(kernel)} cells, "
+                f"got {channels}{given}"
             )
         if x[-1] != prod(blocks):
             raise ShapeError(
-                f"{op}: image {show(size)} with kernel {show(kernel)} has {blocks[0]}*{blocks[1]} = {prod(blocks)} "
+                f"{op}: image {show(size)} with kernel {show(kernel)} has {blocks[0]}*{blocks[1]} "
+                f"= {prod(blocks)} "
                 f"window positions, but the columns' last axis is {x[-1]}{given}"
             )
         channels //= prod(kernel)
@@ -219,7 +229,7 @@ def pad(x: Size, dtype: str, pad: Any, mode: str = "constant", value: Any = None
         (flat[2 * a], flat[2 * a + 1]) for a in reversed(range(padded))
     )
     if mode not in ("constant", "reflect", "replicate", "circular"):
-        raise UnknownMode(
+        raise UnknownModeError(
             f"{op}: mode must be constant, reflect, replicate or circular, got {mode!r}"
         )
     if mode == "constant":
@@ -229,8 +239,9 @@ def pad(x: Size, dtype: str, pad: Any, mode: str = "constant", value: Any = None
     if value:
         raise ShapeError(f"{op}: mode {mode} takes no value, got {value}{given}")
     if padded not in (1, 2, 3) or len(x) - padded not in (1, 2):
-        raise UnknownMode(
-            f"{op}: mode {mode} pads the last 1, 2 or 3 axes of an input with one or two axes more, but {len(flat)} "
+        raise UnknownModeError(
+            f"{op}: mode {mode} pads the last 1, 2 or 3 axes of an input with one or two axes "
+            f"more, but {len(flat)} "
             f"numbers name {padded} axes of a {len(x)}-D input{given}"
         )
     if mode != "circular":
@@ -258,5 +269,7 @@ def pad(x: Size, dtype: str, pad: Any, mode: str = "constant", value: Any = None
     return problem
 
 
-class UnknownMode(ShapeError, NotImplementedError):
-    """A padding mode, or a combination of mode and rank, that does not exist (torch: NotImplementedError)."""
+class UnknownModeError(ShapeError, NotImplementedError):
+    """A padding mode, or a combination of mode and rank, that does not exist (torch:
+    NotImplementedError).
+    """

@@ -1,7 +1,9 @@
-"""What every notation of a problem shares: shapes as text, near matches, and the way from torch's arguments to a problem.
+"""What every notation of a problem shares: shapes as text, near matches, and the way from torch's
+arguments to a problem.
 
-The notations themselves are one file each: ``label`` (ours), ``notation_torch``, ``notation_benchdnn`` and
-``notation_miopen``. All of them end in ``build``, so that an impossible problem gets normalisation's own error.
+The notations themselves are one file each: ``label`` (ours), ``notation_torch``,
+``notation_benchdnn`` and ``notation_miopen``. All of them end in ``build``, so that an impossible
+problem gets normalisation's own error.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from typing import Any
 from . import checks, normalize, normalize_pool
 from .errors import RefconvError, UsageError
 from .moves import ColumnProblem, IndexProblem, PadProblem
-from .ops import OPS
+from .ops import FLOATS, OPS
 from .problem import ConvProblem, PoolProblem, Size
 
 Problem = ConvProblem | PoolProblem | ColumnProblem | IndexProblem | PadProblem
+
+DTYPES = frozenset(FLOATS).union(*(row.extra_dtypes for row in OPS.values()))
 
 _SHAPE = re.compile(r"\s*[\[(]?\s*(\d+(?:\s*[x×,*]\s*\d+)*)\s*,?\s*[\])]?\s*")
 
@@ -32,7 +36,8 @@ def build(
         tensors: ``input`` and, where the op has them, ``weight``, ``bias`` and ``indices``.
 
     Raises:
-        RefconvError: normalisation refuses, or an argument is of a type that no rule speaks of (UsageError).
+        RefconvError: normalisation refuses, or an argument is of a type that no rule speaks of
+            (UsageError).
     """
     kind, x, given = OPS[op].kind, tensors["input"], dict(arguments)
     checks.dtypes(op, input=dtype)

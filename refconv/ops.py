@@ -1,4 +1,6 @@
-"""The op table: one row an op of torch.nn.functional that refconv has. Tests, docs and the harness are driven by it."""
+"""The op table: one row an op of torch.nn.functional that refconv has. Tests, docs and the harness
+are driven by it.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ class Op:
     Args:
         name: torch's name.
         rank: spatial axes; 0 where the op takes several.
-        kind: the family: conv, conv_transpose, max_pool, avg_pool, lp_pool, adaptive_max_pool, adaptive_avg_pool,
-            max_unpool, unfold, fold, pad.
+        kind: the family: conv, conv_transpose, max_pool, avg_pool, lp_pool, adaptive_max_pool,
+            adaptive_avg_pool, max_unpool, unfold, fold, pad.
         extra_dtypes: taken besides the four floats: what torch's CPU takes.
         channels_last: ranks in which a channels_last input gives a channels_last output.
         slots: what the op and its derivatives are made of.

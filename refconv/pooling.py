@@ -1,6 +1,8 @@
-"""The pools of torch.nn.functional: maximum, average, power average, adaptive, and unpooling; part of ``functional``.
+"""The pools of torch.nn.functional: maximum, average, power average, adaptive, and unpooling; part
+of ``functional``.
 
-Shapes: input ``(N, C, *in)`` or ``(C, *in)``; result ``(N, C, *out)`` or ``(C, *out)``; indices as the result.
+Shapes: input ``(N, C, *in)`` or ``(C, *in)``; result ``(N, C, *out)`` or ``(C, *out)``; indices as
+    the result.
 """
 
 from __future__ import annotations
@@ -316,7 +318,8 @@ def max_unpool1d(
     *,
     backend: str = "auto",
 ) -> Any:
-    """Each element put back where max pooling found it, zeros elsewhere; the last of equal indices wins.
+    """Each element put back where max pooling found it, zeros elsewhere; the last of equal indices
+    wins.
 
     Source: torch max_unpool1d.
     """
@@ -334,7 +337,8 @@ def max_unpool2d(
     *,
     backend: str = "auto",
 ) -> Any:
-    """Each element put back where max pooling found it, zeros elsewhere; the last of equal indices wins.
+    """Each element put back where max pooling found it, zeros elsewhere; the last of equal indices
+    wins.
 
     Source: torch max_unpool2d.
     """
@@ -352,7 +356,8 @@ def max_unpool3d(
     *,
     backend: str = "auto",
 ) -> Any:
-    """Each element put back where max pooling found it, zeros elsewhere; the last of equal indices wins.
+    """Each element put back where max pooling found it, zeros elsewhere; the last of equal indices
+    wins.
 
     Source: torch max_unpool3d.
     """
@@ -361,7 +366,9 @@ def max_unpool3d(
 
 
 def _window(op: str, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Any, ...]:
-    """Kernel, stride (the kernel where it is left out), padding and dilation, one number an axis each."""
+    """Kernel, stride (the kernel where it is left out), padding and dilation, one number an axis
+    each.
+    """
     rank = OPS[op].rank
     sizes = checks.numbers(op, "kernel_size", kernel, rank)
     unset = stride is None or (isinstance(stride, tuple | list) and not stride)

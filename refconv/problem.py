@@ -1,8 +1,9 @@
-"""The problem: one frozen, hashable description of a convolution or pooling that every part of refconv reads.
+"""The problem: one frozen, hashable description of a convolution or pooling that every part of
+refconv reads.
 
-A problem holds no array and allocates nothing. Backends ask it for the canonical shapes of a slot, the oracle for the
-terms of an output element, explain for its arithmetic, and the harness for its cost. Built by ``normalize`` (from
-checked arguments) and ``label`` (from text).
+A problem holds no array and allocates nothing. Backends ask it for the canonical shapes of a slot,
+the oracle for the terms of an output element, explain for its arithmetic, and the harness for its
+cost. Built by ``normalize`` (from checked arguments) and ``label`` (from text).
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ def triple(values: Size, fill: int = 1) -> Size:
 class ConvProblem:
     """A convolution, or the transposed convolution that is its dgrad called forward.
 
-    ``in_size`` and ``out_size`` are the sizes of the *operation's* input and output. The geometry that kernels see is
-    always that of the convolution: there ``x`` is the large side, and for a transposed op ``x`` is the output.
+    ``in_size`` and ``out_size`` are the sizes of the *operation's* input and output. The geometry
+    that kernels see is always that of the convolution: there ``x`` is the large side, and for a
+    transposed op ``x`` is the output.
 
     Args:
         op: ``conv1d`` … ``conv_transpose3d``.
@@ -100,7 +102,9 @@ class ConvProblem:
         return self.input_shape if self.transposed else self.output_shape
 
     def call(self, slot: str) -> tuple[list[Size], list[Size], list[Size], tuple[Any, ...]]:
-        """What slot ``slot`` works on: canonical input shapes, canonical and user's output shapes, numbers."""
+        """What slot ``slot`` works on: canonical input shapes, canonical and user's output shapes,
+        numbers.
+        """
         n = 1 if self.batch is None else self.batch
         x_size, y_size = (
             (self.out_size, self.in_size) if self.transposed else (self.in_size, self.out_size)
@@ -129,7 +133,9 @@ class ConvProblem:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates with an in-bounds operand: what the naive loops count. FLOPs are twice this."""
+        """Multiply-accumulates with an in-bounds operand: what the naive loops count. FLOPs are
+        twice this.
+        """
         x_size, y_size = (
             (self.out_size, self.in_size) if self.transposed else (self.in_size, self.out_size)
         )
@@ -202,7 +208,9 @@ class PoolProblem:
         return (*self.lead, *self.out_size)
 
     def window(self, axis: int, o: Any) -> tuple[Any, ...]:
-        """Window ``o`` of ``axis``: ``(start, stop)`` for max, ``(start, stop, extent)`` for average pooling."""
+        """Window ``o`` of ``axis``: ``(start, stop)`` for max, ``(start, stop, extent)`` for
+        average pooling.
+        """
         size = self.in_size[axis]
         if self.adaptive:
             start, stop = window.adaptive_window(o, size, self.out_size[axis])
@@ -218,7 +226,8 @@ class PoolProblem:
         return start, stop, extent
 
     def call(self, slot: str) -> tuple[list[Size], list[Size], list[Size], tuple[Any, ...]]:
-        """What slot ``slot`` works on: canonical input shapes, canonical and user's output shapes, numbers.
+        """What slot ``slot`` works on: canonical input shapes, canonical and user's output shapes,
+        numbers.
 
         The numbers here are only max pooling's step; dispatch adds the window tables.
         """

@@ -1,8 +1,10 @@
-"""One-dimensional window arithmetic: where a kernel lands, how often, and what it sees. No imports, no arrays.
+"""One-dimensional window arithmetic: where a kernel lands, how often, and what it sees. No imports,
+no arrays.
 
-Everything that slides a window (convolution, its transpose, pooling, unfold, padding) is this arithmetic once per
-axis. Sizes are in elements. Position arguments (``o``) may be an int or an integer array: only ``+ - * //``, ``abs``
-and comparisons are used, so that the same rule gives one window, or a table of all of them.
+Everything that slides a window (convolution, its transpose, pooling, unfold, padding) is this
+arithmetic once per axis. Sizes are in elements. Position arguments (``o``) may be an int or an
+integer array: only ``+ - * //``, ``abs`` and comparisons are used, so that the same rule gives one
+window, or a table of all of them.
 """
 
 from __future__ import annotations
@@ -36,8 +38,9 @@ def out_size(
 ) -> int:
     """Number of window positions: ``floor((size + padding - effective_kernel) / stride) + 1``.
 
-    With ``ceil_mode`` the division rounds up, but a window may not start in the padding behind the input, so the last
-    one is dropped if it would (pooling's rule). The result is 0 or less where no window fits.
+    With ``ceil_mode`` the division rounds up, but a window may not start in the padding behind the
+    input, so the last one is dropped if it would (pooling's rule). The result is 0 or less where no
+    window fits.
 
     Source: torch.nn.Conv2d, torch.nn.MaxPool2d (Shape).
 
@@ -63,10 +66,12 @@ def conv_transpose_out_size(
     output_padding: int = 0,
     dilation: int = 1,
 ) -> int:
-    """Output size of a transposed convolution: the input size of the convolution that it transposes.
+    """Output size of a transposed convolution: the input size of the convolution that it
+    transposes.
 
-    ``(size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1``. Several input sizes of a
-    strided convolution give the same output size; ``output_padding`` says which of them is meant.
+    ``(size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1``. Several
+    input sizes of a strided convolution give the same output size; ``output_padding`` says which of
+    them is meant.
 
     Example:
         >>> conv_transpose_out_size(12, kernel=4, stride=2, padding=1)
@@ -81,7 +86,8 @@ def same_padding(
     """Zeros ``(low, high)`` that keep the size (stride 1), or make it ``ceil(size / stride)``.
 
     Args:
-        style: ``torch`` (stride 1 only, extra zero at the end), ``tf`` (any stride, extra zero at the end),
+        style: ``torch`` (stride 1 only, extra zero at the end), ``tf`` (any stride, extra zero at
+            the end),
             ``onnx_upper`` (as ``tf``) or ``onnx_lower`` (extra zero at the start).
 
     Raises:
@@ -98,7 +104,8 @@ def same_padding(
     if style == "torch":
         if stride != 1:
             raise ValueError(
-                f"same_padding: torch's padding='same' needs stride 1, got {stride}; style='tf' gives the padding "
+                f"same_padding: torch's padding='same' needs stride 1, got {stride}; style='tf' "
+                "gives the padding "
                 "that TensorFlow would use"
             )
         total = dilation * (kernel - 1)
@@ -112,7 +119,8 @@ def same_padding(
 def pool_window(
     o: Any, size: int, kernel: int, stride: int, padding: int, dilation: int = 1
 ) -> tuple[Any, Any]:
-    """``(start, stop)`` of the in-bounds taps of window ``o``: taps are ``range(start, stop, dilation)``.
+    """``(start, stop)`` of the in-bounds taps of window ``o``: taps are ``range(start, stop,
+    dilation)``.
 
     A window that starts in the padding begins at its first tap inside the input, as in torch.
     """
@@ -125,9 +133,11 @@ def pool_window(
 def avg_window(
     o: Any, size: int, kernel: int, stride: int, padding: int, count_include_pad: bool = True
 ) -> tuple[Any, Any, Any]:
-    """``(start, stop, extent)`` of averaging window ``o``; the divisor is the product of extents over the axes.
+    """``(start, stop, extent)`` of averaging window ``o``; the divisor is the product of extents
+    over the axes.
 
-    With ``count_include_pad`` the extent counts padding, but never what lies beyond it (``ceil_mode`` windows).
+    With ``count_include_pad`` the extent counts padding, but never what lies beyond it
+    (``ceil_mode`` windows).
     """
     first = o * stride - padding
     last = first + kernel
@@ -138,7 +148,8 @@ def avg_window(
 
 
 def adaptive_window(o: Any, size: int, out: int) -> tuple[Any, Any]:
-    """``(start, stop)`` of adaptive window ``o``: ``floor(o * size / out)`` to ``ceil((o + 1) * size / out)``.
+    """``(start, stop)`` of adaptive window ``o``: ``floor(o * size / out)`` to ``ceil((o + 1) *
+    size / out)``.
 
     Neighbouring windows overlap, and differ in length, wherever ``out`` does not divide ``size``.
     """
@@ -150,8 +161,8 @@ def pad_source(o: Any, size: int, low: int, high: int, mode: str) -> Any:
 
     Args:
         low, high: cells added (or, negative, cropped) before and behind.
-        mode: ``constant``, ``reflect`` (the edge is not repeated), ``replicate`` (it is), ``circular`` (of the image
-            that is left after cropping, as in torch).
+        mode: ``constant``, ``reflect`` (the edge is not repeated), ``replicate`` (it is),
+            ``circular`` (of the image that is left after cropping, as in torch).
     """
     i = o - low
     if mode == "constant":
@@ -169,7 +180,9 @@ def pad_source(o: Any, size: int, low: int, high: int, mode: str) -> Any:
 def taps_per_output(
     o: Any, size: int, kernel: int, stride: int, padding: int, dilation: int = 1
 ) -> Any:
-    """How many taps of window ``o`` lie inside the input (0 … kernel): the terms of one output element, per axis."""
+    """How many taps of window ``o`` lie inside the input (0 … kernel): the terms of one output
+    element, per axis.
+    """
     start = o * stride - padding
     before = -(start // dilation) * (start < 0)
     inside = (size - 1 - start) // dilation + 1
@@ -181,7 +194,9 @@ def taps_per_output(
 def taps_per_input(
     i: Any, out: int, kernel: int, stride: int, padding: int, dilation: int = 1
 ) -> Any:
-    """How many windows of ``range(out)`` read input position ``i``: the terms of one dgrad element, per axis."""
+    """How many windows of ``range(out)`` read input position ``i``: the terms of one dgrad element,
+    per axis.
+    """
     count = i * 0
     for k in range(kernel):
         reach = i + padding - k * dilation
@@ -192,7 +207,9 @@ def taps_per_input(
 def outputs_per_tap(
     k: int, size: int, out: int, stride: int, padding: int, dilation: int = 1
 ) -> int:
-    """How many windows of ``range(out)`` have tap ``k`` inside the input: the terms of one wgrad element, per axis."""
+    """How many windows of ``range(out)`` have tap ``k`` inside the input: the terms of one wgrad
+    element, per axis.
+    """
     offset = k * dilation - padding
     first = max(0, -(offset // stride))
     last = min(out - 1, (size - 1 - offset) // stride)

@@ -7,6 +7,7 @@ never read.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def fold_add(
     padding: tuple[int, int, int],
     dilation: tuple[int, int, int],
 ) -> None:
-    """fold onto what x already holds, so that tiles can be folded one after another.
+    """Fold onto what x already holds, so that tiles can be folded one after another.
 
     Shapes: as in fold; any leading axes.
     """
@@ -76,8 +77,8 @@ def taps(
     stride: tuple[int, int, int],
     padding: tuple[int, int, int],
     dilation: tuple[int, int, int],
-) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
-    """Each tap (kd, kh, kw), the windows for which it lands inside x, and the inputs it meets there.
+) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]]:
+    """Each tap (kd, kh, kw), the windows for which it lands inside x, and the inputs it meets.
 
     The last two are three slices each, over output and over input positions.
     """

@@ -13,8 +13,8 @@ over. So the windows are cut into tiles, and one buffer, never larger than ``wor
 every tile. Groups are a batch axis of the product, so depthwise convolution is one call as well.
 
 A column holds a 0 where its tap lies outside the input, and that is a term too many when it meets
-inf or NaN: 0 * inf is NaN. Then, and only then, the taps are taken one at a time, over the windows
-inside.
+inf or NaN: 0 * inf is NaN. Then, and only then, each tap is a problem of its own,
+over the windows for which it lies inside.
 """
 
 import math
@@ -45,7 +45,7 @@ def fprop(
     Shapes:
         y (N, K, OD, OH, OW)   x (N, C, ID, IH, IW)   w (K, CG, KD, KH, KW)   b (K,) or (0,)
     Source: torch.nn.functional.conv3d; Chellapilla, Puri and Simard 2006 (unrolled convolution).
-    Cost: x copied KD*KH*KW/stride times, then the multiply-adds at the speed of BLAS.
+    Cost: a copy of each window, then the multiply-adds at the speed of BLAS.
     """
     xg, wg, yg = by_group(x, w, y, groups)
     if is_product(x, w, y, stride, padding):
@@ -149,7 +149,7 @@ class Tile(NamedTuple):
     x: tuple[slice, ...]
     w: tuple[slice, ...]
     y: tuple[slice, ...]
-    padding: tuple[int, ...]
+    padding: tuple[int, int, int]
     col: np.ndarray
     windows: np.ndarray
     rows: np.ndarray
@@ -160,8 +160,8 @@ def column_tiles(
     x: np.ndarray,
     w: np.ndarray,
     y: np.ndarray,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
+    stride: tuple[int, int, int],
+    padding: tuple[int, int, int],
     workspace: int,
 ) -> Iterator[Tile]:
     """Cut the columns of one problem into tiles that fit, all in the same buffer.
@@ -193,8 +193,10 @@ def column_tiles(
             w=(g, everything, ic),
             y=(n, g, everything, od, oh, ow),
             # Window 0 of the tile is window ``start`` of y: it begins start*stride further on.
-            padding=tuple(
-                p - part.start * s for p, part, s in zip(padding, (od, oh, ow), stride, strict=True)
+            padding=(
+                padding[0] - od.start * stride[0],
+                padding[1] - oh.start * stride[1],
+                padding[2] - ow.start * stride[2],
             ),
             col=col.reshape(g_size, c_size * math.prod(kernel), M),
             windows=np.moveaxis(col, 5, 0),
@@ -211,7 +213,7 @@ def parts(
     padding: tuple[int, int, int],
     dilation: tuple[int, int, int],
     split: bool,
-) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[int, ...]]]:
+) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[int, int, int]]]:
     """The problem (w, y, padding) whole, or split by tap into problems with no tap outside x.
 
     Each part has a 1x1x1 kernel and those outputs for which this one tap lands inside; their sum is
@@ -222,14 +224,15 @@ def parts(
         return
     shape = (*w.shape[3:], *y.shape[3:])
     for k, inside, source in taps(shape, x.shape, stride, padding, dilation):
-        tap = tuple(slice(at, at + 1) for at in k)
-        yield w[(..., *tap)], y[(..., *inside)], tuple(-part.start for part in source)
+        kd, kh, kw = (slice(at, at + 1) for at in k)
+        id, ih, iw = (at.start for at in source)
+        yield w[..., kd, kh, kw], y[(..., *inside)], (-id, -ih, -iw)
 
 
 def by_group(
     x: np.ndarray, w: np.ndarray, y: np.ndarray, groups: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Views with an axis for the group: x (N, G, CG, ...), w (G, KG, CG, ...), y (N, G, KG, ...)."""
+    """Views with a group axis: x (N, G, CG, ...), w (G, KG, CG, ...), y (N, G, KG, ...)."""
     (N, C, *inputs), (K, CG, *kernel), outputs = x.shape, w.shape, y.shape[2:]
     return (
         x.reshape(N, groups, C // groups, *inputs),
@@ -239,12 +242,12 @@ def by_group(
 
 
 def weights(w: np.ndarray) -> np.ndarray:
-    """w as the matrices W: (G, KG, CG, KD, KH, KW) -> (G, KG, R), a view wherever w is whole."""
+    """Weights as the matrices W: (G, KG, CG, KD, KH, KW) -> (G, KG, R), a view if w is whole."""
     return w.reshape(*w.shape[:2], math.prod(w.shape[2:]))
 
 
 def planes(a: np.ndarray) -> np.ndarray:
-    """x or y with its positions as one axis: (N, G, CG, ID, IH, IW) -> (N, G, CG, M), a view."""
+    """Positions as one axis, in x or y: (N, G, CG, ID, IH, IW) -> (N, G, CG, M), a view."""
     return a.reshape(*a.shape[:3], math.prod(a.shape[3:]))
 
 
@@ -265,7 +268,7 @@ def is_product(
 
 
 def add_product(total: np.ndarray, a: np.ndarray, b: np.ndarray, workspace: int) -> None:
-    """total += a @ b, a few rows at a time, so that the product held is at most workspace bytes.
+    """Add a @ b to total, a few rows at a time, so that the product held is within workspace.
 
     Shapes:
         total (G, KG, CG, KD, KH, KW)   a (G, KG, M)   b (G, M, CG*KD*KH*KW)

@@ -174,7 +174,7 @@ def divisors(d: np.ndarray, h: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, n
 
 
 def divide(total: np.ndarray, divisor: np.ndarray) -> np.ndarray:
-    """total / divisor in the dtype of total; integers round towards zero, as in C."""
+    """Divide total by divisor in the dtype of total; integers round towards zero, as in C."""
     if total.dtype.kind in "iu":
         # fmod is the remainder of that division, so what is left divides evenly.
         return ((total - np.fmod(total, divisor)) // divisor).astype(total.dtype)

@@ -103,8 +103,8 @@ def avg_pool_backward(
                                     dx[n, c, id, ih, iw] += divide(dy[n, c, od, oh, ow], divisor)
 
 
-def divide(total: np.generic, divisor: int) -> np.generic:
-    """total / divisor in the dtype of total; integers round towards zero, as in C."""
+def divide(total: np.number, divisor: int) -> np.number:
+    """Divide total by divisor in the dtype of total; integers round towards zero, as in C."""
     if np.issubdtype(total.dtype, np.inexact):
         return total / total.dtype.type(divisor)
     # Python's // rounds down, so the magnitudes are divided and the sign is put back.

@@ -1,7 +1,9 @@
-"""The backends: each file here names one, and says which kernel fills which slot and what it cannot run.
+"""The backends: each file here names one, and says which kernel fills which slot and what it cannot
+run.
 
-Backends are found by folder and imported when first asked for; their kernels, and the libraries those need, only when
-a kernel is called. Nothing here computes: a launch is the kernel with the arrays and numbers of the contract.
+Backends are found by folder and imported when first asked for; their kernels, and the libraries
+those need, only when a kernel is called. Nothing here computes: a launch is the kernel with the
+arrays and numbers of the contract.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from ..errors import UnavailableError, UsageError
 
 Kernel = Callable[..., None]
 
-#: Every slot, and the kernel (module:function of the contract) that fills it where nothing better is registered.
+#: Every slot, and the kernel (module:function of the contract) that fills it where nothing better
+#: is registered.
 SLOTS: dict[str, str] = {
     "conv_fprop": "conv:fprop",
     "conv_dgrad": "conv:dgrad",
@@ -83,7 +86,7 @@ class Backend:
 
 
 def every_slot(name: str) -> dict[str, tuple[Algorithm, ...]]:
-    """A slot table in which one algorithm, ``name``, fills every slot with the contract's kernels."""
+    """A slot table in which one algorithm, ``name``, fills every slot with its contract kernel."""
     return {slot: (Algorithm(name, kernel),) for slot, kernel in SLOTS.items()}
 
 

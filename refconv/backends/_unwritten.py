@@ -1,4 +1,6 @@
-"""A backend whose place is kept but whose kernels are not written yet: its probe gives every reason there is."""
+"""A backend whose place is kept but whose kernels are not written yet: its probe gives every reason
+there is.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from . import Backend, Kernel
 
 
 def unwritten(name: str, about: str, kernels: str, needs: str) -> Backend:
-    """A backend without kernels for the CUDA device; ``needs`` is the library that they will be written with."""
+    """A backend without kernels for the CUDA device; ``needs`` is the library that they will be
+    written with.
+    """
 
     def probe() -> str:
         reasons = ["its kernels are not written yet"]

@@ -1,4 +1,6 @@
-"""im2col: NumPy; convolution as a column matrix and one matmul, in tiles that fit a bounded workspace."""
+"""im2col: NumPy; convolution as a column matrix and one matmul, in tiles that fit a bounded
+workspace.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,15 @@ import numpy as np
 
 from . import Backend, Kernel, every_slot
 
-#: Bytes a call may use for columns; ``REFCONV_WORKSPACE_MB`` sets it for a process, assignment for a program.
+#: Bytes a call may use for columns; ``REFCONV_WORKSPACE_MB`` sets it for a process, assignment for
+#: a program.
 workspace = int(os.environ.get("REFCONV_WORKSPACE_MB", "256")) * 2**20
 
 
 def launch(kernel: Kernel, args: tuple[Any, ...]) -> None:
-    """Run ``kernel`` inside the workspace, without NumPy's warnings about NaN, Inf and wrapping integers."""
+    """Run ``kernel`` inside the workspace, without NumPy's warnings about NaN, Inf and wrapping
+    integers.
+    """
     limits = {"workspace": workspace} if "workspace" in inspect.signature(kernel).parameters else {}
     with np.errstate(all="ignore"):
         kernel(*args, **limits)

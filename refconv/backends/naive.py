@@ -10,7 +10,9 @@ from . import Backend, Kernel, every_slot
 
 
 def launch(kernel: Kernel, args: tuple[Any, ...]) -> None:
-    """Run ``kernel``; integer sums wrap as in C, and NaN and Inf flow through, without NumPy's warnings."""
+    """Run ``kernel``; integer sums wrap as in C, and NaN and Inf flow through, without NumPy's
+    warnings.
+    """
     with np.errstate(all="ignore"):
         kernel(*args)
 

@@ -1,4 +1,6 @@
-"""numba: loops compiled for the CPU, parallel, cached between processes, compiled when first called."""
+"""numba: loops compiled for the CPU, parallel, cached between processes, compiled when first
+called.
+"""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ formulas of this project's notes on the oracle.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from math import log2, sqrt
+from dataclasses import dataclass
+from math import sqrt
 from typing import Any, Protocol
 
 import numpy as np
@@ -244,11 +244,6 @@ class Root:
         return Bound("F3, composite", a.dtype, tolerance, a.largest, int(np.max(self.n, initial=0)))
 
 
-def law_of_reference(law: Law) -> Law:
-    """``law`` for a second float64 computation, as which torch's cross-check is judged: the same law."""
-    return replace(law) if isinstance(law, Sum) else law
-
-
 def detectable(bound: Bound, want: np.ndarray) -> float | None:
     """The smallest fault that is surely caught, relative to a typical result: ``2 * bound / rms`` (F15)."""
     if bound.tolerance is None or not want.size:
@@ -256,8 +251,3 @@ def detectable(bound: Bound, want: np.ndarray) -> float | None:
     rms = float(np.sqrt(np.mean(np.square(np.abs(want), dtype=np.float64))))
     worst = float(np.median(np.broadcast_to(bound.tolerance, want.shape)))
     return 2 * worst / rms if rms > 0 and np.isfinite(worst) else None
-
-
-def digits(ratio: float) -> float:
-    """How many binary digits a relative error leaves."""
-    return -log2(ratio) if ratio > 0 else np.inf

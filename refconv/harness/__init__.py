@@ -1,0 +1,1 @@
+"""The harness: runs cases on every backend and device, has the oracle judge them, and times what has passed."""

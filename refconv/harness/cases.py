@@ -1,0 +1,155 @@
+"""Cases: named problems, from the sets in ``bench/cases`` or from one problem in any notation.
+
+A set is a text file: its first comment says what it is, and every line is ``name: problem   # source``, where the problem
+is in any notation that ``label.read`` takes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from .. import label, notation_benchdnn
+from ..errors import RefconvError, UsageError
+from ..notation import Problem, near
+
+_LINE = re.compile(r"(?P<name>[\w.+/-]+):\s+(?P<text>.*)")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One problem with a name.
+
+    Args:
+        source: where it comes from, e.g. a paper or a model's definition; empty for a case that was typed.
+        text: the problem as it was written.
+    """
+
+    name: str
+    problem: Problem
+    source: str
+    text: str
+
+
+def load(
+    spec: str, *, in_shape: str | Iterable[int] | None = None, dtype: str | None = None
+) -> list[Case]:
+    """The cases of a set (``resnet50``), one case of a set (``resnet50:conv1``), a file, or one problem.
+
+    Args:
+        in_shape: the input's shape, for a torch module.
+        dtype: of every problem whose text names none; None means float32.
+
+    Raises:
+        UsageError: no such set, case or file, or a problem that cannot be understood.
+
+    Example:
+        >>> [case] = load("classics:cs231n")
+        >>> case.problem.output_shape
+        (1, 2, 3, 3)
+        >>> load("nn.Conv2d(6, 16, 5)", in_shape="1x6x14x14")[0].name
+        'conv2d x[1,6,14,14] w[16,6,5,5] b'
+    """
+    spec = spec.strip()
+    files = _files()
+    name, colon, wanted = spec.partition(":")
+    if name in files or re.fullmatch(r"[\w-]+(:[\w.+/-]+)?", spec) and not _is_problem(spec):
+        if name not in files:
+            raise UsageError(_unknown(spec, files))
+        cases = list(_read(name, files[name].read_text("utf-8"), dtype))
+        chosen = [case for case in cases if not colon or case.name == wanted]
+        if not chosen:
+            known = [case.name for case in cases]
+            raise UsageError(
+                f"the set {name} has no case {wanted!r}{near(wanted, known)}; it has {', '.join(known)}"
+            )
+        return chosen
+    if spec.endswith(".txt") and "(" not in spec:
+        return _file(Path(spec), files, dtype)
+    problem = label.read(spec, in_shape=in_shape, dtype=dtype or "float32")
+    return [Case(_title(spec, problem), problem, "", spec)]
+
+
+def sets() -> dict[str, str]:
+    """Name → first comment line of every set of cases.
+
+    Example:
+        >>> "classics" in sets()
+        True
+    """
+    return {
+        name: file.read_text("utf-8").partition("\n")[0].lstrip("# ")
+        for name, file in _files().items()
+    }
+
+
+def _files() -> dict[str, Any]:
+    """The sets' files: those installed with refconv, else those of the checkout around it."""
+    try:
+        found = list(resources.files("refconv.cases").iterdir())
+    except (ModuleNotFoundError, FileNotFoundError, TypeError):
+        folder = Path(__file__).resolve().parents[2] / "bench" / "cases"
+        found = list(folder.iterdir()) if folder.is_dir() else []
+    named = {file.name.removesuffix(".txt"): file for file in found if file.name.endswith(".txt")}
+    return dict(sorted(named.items()))
+
+
+def _read(where: str, text: str, dtype: str | None) -> Iterator[Case]:
+    """The cases of a file's text."""
+    seen: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        problem_text, _, source = re.sub(r"^\s*#.*", "", line).partition(" #")
+        if not problem_text.strip():
+            continue
+        named = _LINE.fullmatch(problem_text.strip())
+        written = (named["text"] if named else problem_text).strip()
+        try:
+            problem = label.read(written, dtype=dtype or "float32")
+        except RefconvError as error:
+            raise type(error)(f"{where}, line {number}: {error}") from None
+        name = named["name"] if named else _title(written, problem)
+        if name in seen:
+            raise UsageError(f"{where}, line {number}: {name} is already on line {seen[name]}")
+        seen[name] = number
+        yield Case(name, problem, source.strip(), written)
+
+
+def _file(path: Path, files: dict[str, Any], dtype: str | None) -> list[Case]:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"{path} cannot be read: {reason}. {_unknown(path.stem, files)}") from None
+    cases = list(_read(str(path), text, dtype))
+    if not cases:
+        raise UsageError(f"{path} holds no case; a line is, e.g., {_EXAMPLE}")
+    return cases
+
+
+def _is_problem(spec: str) -> bool:
+    return notation_benchdnn.looks_like(spec)
+
+
+def _title(text: str, problem: Problem) -> str:
+    """benchdnn's name where the text has one, else the label."""
+    if notation_benchdnn.looks_like(text):
+        name, _ = notation_benchdnn.name(text)
+        if name:
+            return name
+    return label.format(problem)
+
+
+def _unknown(spec: str, files: dict[str, Any]) -> str:
+    name = spec.partition(":")[0]
+    listed = ", ".join(files) or "none (bench/cases is not there)"
+    return (
+        f"there is no set of cases {name!r}{near(name, files)}. Sets: {listed}; or write one problem, e.g. "
+        "'conv2d x[1,3,32,32] w[6,3,5,5] b'"
+    )
+
+
+_EXAMPLE = "'first: conv2d x[1,3,32,32] w[6,3,5,5] b   # source'"

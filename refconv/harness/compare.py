@@ -1,0 +1,297 @@
+"""The main job: one case, every candidate; shapes, dtypes, values, gradients, and the time of what passed.
+
+Every candidate is judged alike, torch included: against our own float64 reference, per element, on whole numbers (must
+be equal) and on real ones (must be within the proven bound). The reference itself is first checked against torch in
+float64; where these two disagree, nothing can be said, and that is a failure too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import guard, label
+from ..errors import RefconvError, UnavailableError, UnsupportedError, UsageError
+from ..notation import input_shape
+from ..oracle import bound as bounds
+from ..oracle import reference, verdict
+from . import calls, environment, inputs, timing
+from .candidates import Candidate, candidates
+from .records import Check, Result, Timing
+
+#: Innermost steps a second of the naive loops; measured on one core of a 2020s server, within a factor of 2.
+NAIVE_RATE = 2.0e6
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run.
+
+    Args:
+        backends: as the user named them; empty: all.
+        devices: of ``candidates.devices``.
+        allow: precisions narrower than the dtype that are accepted (``tf32``).
+        patience: seconds that one call of the naive loops may take.
+        budget: seconds of timing per case and device.
+    """
+
+    backends: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ("cpu",)
+    backward: bool = False
+    seed: int = 0
+    time: bool = True
+    image: Path | None = None
+    allow: frozenset[str] = frozenset()
+    patience: float = 0.6
+    budget: float = 0.25
+
+
+@dataclass
+class Trial:
+    """One kind of data, with what the reference says of it.
+
+    Args:
+        data: integer, real or image.
+    """
+
+    data: str
+    arrays: calls.Arrays
+    grad: torch.Tensor | None
+    expected: list[reference.Expected] = field(default_factory=list)
+    doubts: list[Check] = field(default_factory=list)
+
+
+def compare_cases(cases: Iterable[Any], options: Options) -> Iterator[Result]:
+    """The results of all cases, each as soon as it is known.
+
+    Raises:
+        UsageError: ``--image`` fits none of the cases, or a backend's name is unknown.
+        UnavailableError: a named backend cannot run on this machine.
+    """
+    cases = list(cases)
+    who = candidates(options.backends, options.devices)
+    if options.image is not None and not any(inputs.takes_image(c.problem) for c in cases):
+        raise UsageError("--image: no case has a picture as its input (2-D, 1, 3 or 4 channels)")
+    for case in cases:
+        yield from compare(case, who, options)
+
+
+def compare(case: Any, who: list[Candidate], options: Options) -> Iterator[Result]:
+    """The results of one case: a row for every candidate, skipped ones included."""
+    problem = case.problem
+    trials = _trials(problem, options)
+    doubts = tuple(c for t in trials for c in t.doubts)
+    rows: dict[Candidate, Result] = {}
+    for candidate in who:
+        row = _row(case, candidate, options)
+        reason = candidate.unavailable or _too_slow(candidate, problem, options)
+        if reason:
+            rows[candidate] = _changed(row, status="skipped", reason=reason)
+        elif doubts:
+            text = f"our float64 and torch's disagree: {doubts[0].reason}"
+            rows[candidate] = _changed(row, status="doubt", reason=text, checks=doubts)
+        else:
+            rows[candidate] = _judge(row, candidate, problem, trials, options)
+    if options.time:
+        for device in options.devices:
+            here = {c: r for c, r in rows.items() if c.device == device and r.status == "ok"}
+            rows |= _timed(here, problem, trials[-1], options)
+    yield from rows.values()
+
+
+def _trials(problem: Any, options: Options) -> list[Trial]:
+    """Inputs and reference for whole numbers first, then for real ones or the image."""
+    use_image = options.image is not None and inputs.takes_image(problem)
+    differentiable = options.backward and ("float" in problem.dtype or "complex" in problem.dtype)
+    trials = []
+    for kind in ("integer", "real"):
+        arrays = inputs.make(problem, kind, options.seed)
+        if kind == "real" and use_image:
+            assert options.image is not None
+            arrays["input"] = inputs.image(options.image, problem)
+        grad = inputs.gradient(problem, kind, options.seed) if differentiable else None
+        trial = Trial("image" if kind == "real" and use_image else kind, arrays, grad)
+        trial.expected = reference.forward(problem, arrays)
+        if grad is not None:
+            trial.expected += reference.backward(problem, arrays, grad)
+        trial.doubts = _doubts(problem, trial)
+        trials.append(trial)
+    return trials
+
+
+def _doubts(problem: Any, trial: Trial) -> list[Check]:
+    """Where torch in float64 on the CPU contradicts the reference; empty where torch has no such op to ask."""
+    dtype = reference.wide(problem.dtype)
+    if dtype == "int64":
+        return []  # the candidates' comparison is equality already, torch among them
+    wide = replace(problem, dtype=dtype)
+    arrays = {
+        name: a if a.dtype == torch.int64 else a.to(getattr(torch, dtype))
+        for name, a in trial.arrays.items()
+    }
+    grad = None if trial.grad is None else trial.grad.to(getattr(torch, dtype))
+    found = _run(Candidate("torch", "cpu"), wide, arrays, grad)
+    checks = []
+    for e in trial.expected:
+        as_wide = replace(e, dtype="int64" if e.name == "indices" else dtype)
+        check = _check(found[e.name], as_wide, problem, trial.data, "ieee")
+        if not check.ok:
+            checks.append(check)
+    return checks
+
+
+def _run(
+    candidate: Candidate, problem: Any, arrays: calls.Arrays, grad: torch.Tensor | None
+) -> dict[str, Any]:
+    """Outputs and, if a gradient is given, the gradients of every input, by name."""
+    if grad is None:
+        with torch.no_grad():
+            return candidate.results(problem, arrays)
+    leaves = {
+        name: a.detach().requires_grad_() if a.dtype != torch.int64 else a
+        for name, a in arrays.items()
+    }
+    found = candidate.results(problem, leaves)
+    wanted = [name for name, a in leaves.items() if a.requires_grad]
+    grads = torch.autograd.grad(found["output"], [leaves[n] for n in wanted], grad)
+    return found | {f"grad_{n}": g for n, g in zip(wanted, grads, strict=True)}
+
+
+def _judge(
+    row: Result, candidate: Candidate, problem: Any, trials: list[Trial], options: Options
+) -> Result:
+    """Run one candidate on all data and check every result."""
+    checks: list[Check] = []
+    hint = ""
+    for trial in trials:
+        arrays = {n: a.to(candidate.device) for n, a in trial.arrays.items()}
+        grad = None if trial.grad is None else trial.grad.to(candidate.device)
+        try:
+            row = _changed(row, algorithm=candidate.algorithm(problem))
+            with guard.checked():
+                found = _run(candidate, problem, arrays, grad)
+        except (UnsupportedError, UnavailableError) as error:
+            return _changed(row, status="skipped", reason=str(error))
+        except guard.GuardError as error:
+            checks.append(
+                Check(result="output", data=trial.data, ok=False, kind="guard", reason=str(error))
+            )
+            continue
+        except Exception as error:  # a candidate may fail in any way; it must not take the others along
+            return _failed(row, candidate, checks, trial, error)
+        precision = row.precision if row.precision in options.allow else "ieee"
+        for e in trial.expected:
+            check = _check(found.get(e.name), e, problem, trial.data, precision)
+            checks.append(check)
+            if check.kind == "value" and row.precision == "tf32" and precision == "ieee":
+                again = _check(found[e.name], e, problem, trial.data, "tf32")
+                hint = _tf32_hint(again.ok)
+    wrong = [c for c in checks if not c.ok]
+    if wrong:
+        first = wrong[0]
+        reason = f"{first.result} on {first.data} data: {first.reason}"
+        return _changed(row, status="wrong", reason=reason, hint=hint, checks=tuple(checks))
+    return _changed(row, status="ok", checks=tuple(checks))
+
+
+def _failed(
+    row: Result, candidate: Candidate, checks: list[Check], trial: Trial, error: Exception
+) -> Result:
+    """An exception: torch refusing an op that we have is a gap of the peer's; anything else is an error."""
+    text = " ".join(str(error).split())[:300] or type(error).__name__
+    if not candidate.ours and isinstance(error, RuntimeError | TypeError | ValueError):
+        return _changed(row, status="skipped", reason=f"torch refuses it: {text}")
+    if not isinstance(error, RefconvError):
+        text = f"{type(error).__name__}: {text}"
+    check = Check(result="output", data=trial.data, ok=False, kind="error", reason=text)
+    return _changed(row, status="error", reason=text, checks=(*checks, check))
+
+
+def _tf32_hint(inside: bool) -> str:
+    if inside:
+        return (
+            "inside the TF32 bound: torch's convolutions on CUDA use TF32 for float32 by default; --allow tf32 accepts "
+            "it, torch.backends.cudnn.conv.fp32_precision = 'ieee' avoids it"
+        )
+    return "TF32 was in effect, but the result is outside of TF32's bound as well"
+
+
+def _check(
+    got: Any, expected: reference.Expected, problem: Any, data: str, precision: str
+) -> Check:
+    """One result against the reference."""
+    if got is None:
+        return Check(result=expected.name, data=data, ok=False, kind="missing", reason="no result")
+    limit = expected.bound(precision)
+    about = problem if expected.name in ("output", "indices") else None
+    v = verdict.compare(got, expected.want, limit, about)
+    finite = lambda x: x if x is not None and x == x and abs(x) != float("inf") else None  # noqa: E731
+    return Check(
+        result=expected.name, data=data, ok=v.ok, kind=v.kind, reason=v.reason, shape=tuple(got.shape),
+        dtype=str(got.dtype).removeprefix("torch."), rule=limit.rule, terms=limit.terms, exact=limit.exact,
+        max_error=finite(v.error), worst=v.worst, ratio=finite(v.ratio), wrong=v.wrong, cells=v.cells,
+        detects=bounds.detectable(limit, expected.want),
+    )  # fmt: skip
+
+
+def _row(case: Any, candidate: Candidate, options: Options) -> Result:
+    problem = case.problem
+    return Result(
+        case=case.name, label=label.format(problem), source=getattr(case, "source", ""), op=problem.op,
+        dtype=problem.dtype, input_shape=input_shape(problem), output_shape=tuple(problem.output_shape),
+        work=calls.work(problem), seed=options.seed, backend=candidate.backend, device=candidate.device,
+        precision=environment.precision(candidate.device if not candidate.ours else "", problem.dtype),
+        status="skipped",
+    )  # fmt: skip
+
+
+def _changed(row: Result, **values: Any) -> Result:
+    import msgspec
+
+    return msgspec.structs.replace(row, **values)
+
+
+def _too_slow(candidate: Candidate, problem: Any, options: Options) -> str:
+    if candidate.name != "naive":
+        return ""
+    seconds = calls.work(problem) / NAIVE_RATE
+    if seconds <= options.patience:
+        return ""
+    return f"too slow: about {seconds:,.0f} s a call (--patience {seconds * 1.5:,.0f} runs it)"
+
+
+def _timed(
+    rows: dict[Candidate, Result], problem: Any, trial: Trial, options: Options
+) -> dict[Candidate, Result]:
+    """Add times to rows that passed; naive is called once, the others take turns."""
+    if not rows:
+        return {}
+    device = next(iter(rows)).device
+    clock = timing.timer(device)
+    arrays = {n: a.to(device) for n, a in trial.arrays.items()}
+    with torch.no_grad():
+        bound = {c: c.bind(problem, arrays) for c in rows}
+        quick = {c.backend: call for c, call in bound.items() if c.name != "naive"}
+        measured = timing.interleave(quick, clock, budget=options.budget) if quick else {}
+        for c, call in bound.items():
+            if c.name == "naive":
+                measured[c.backend] = timing.once(call, clock)
+    peer = measured.get("torch")
+    made = {}
+    for candidate, row in rows.items():
+        s = measured[candidate.backend]
+        ratio = None
+        if peer is not None:
+            alone = candidate.name == "naive"
+            ratio = s.median / peer.median if alone else timing.ratio(s, peer)
+        made[candidate] = _changed(
+            row,
+            timing=Timing(
+                timer=s.timer, calls=s.calls, samples_ns=s.ns, median_ns=s.median, iqr_ns=s.iqr, vs_torch=ratio
+            ),
+        )  # fmt: skip
+    return made

@@ -1,0 +1,184 @@
+"""Records: what a run writes down, as typed structs and as JSON lines that are only ever appended.
+
+One line a record, flushed as it is made, so that an interrupted run keeps what it has. Schema ``refconv.compare/1``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from ..errors import UsageError
+
+SCHEMA = "refconv.compare/1"
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One result of one candidate on one kind of data, and what the oracle said.
+
+    Args:
+        result: output, indices, grad_input, grad_weight, grad_bias, or a layer's name.
+        data: integer, real or image.
+        kind: ok, shape, dtype, value, guard or error.
+        rule: formula of the bound; ``terms``: the largest number of terms; ``exact``: share of cells that must be equal.
+        max_error: absolute; None where there is none to speak of (shapes differ, NaN).
+        ratio: error / bound in the worst cell; None if infinite (``wrong`` is then above 0).
+        detects: the smallest fault that is surely caught, relative to a typical result.
+    """
+
+    result: str
+    data: str
+    ok: bool
+    kind: str = "ok"
+    reason: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    rule: str = ""
+    terms: int = 0
+    exact: float = 0.0
+    max_error: float | None = None
+    worst: tuple[int, ...] | None = None
+    ratio: float | None = None
+    wrong: int = 0
+    cells: int = 0
+    detects: float | None = None
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Times of one candidate, in nanoseconds per call.
+
+    Args:
+        samples_ns: raw, one a round.
+        vs_torch: median over rounds of this candidate's time over torch's on the same device; below 1 is faster.
+    """
+
+    timer: str
+    calls: int
+    samples_ns: tuple[float, ...]
+    median_ns: float
+    iqr_ns: float
+    vs_torch: float | None = None
+
+
+class Result(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="result", tag_field="record"
+):
+    """One candidate on one case.
+
+    Args:
+        label: the case as text that ``refconv compare`` takes back.
+        work: multiply-accumulates of a convolution, else the steps of the innermost loop.
+        backend: as asked for; ``algorithm``: what ran.
+        precision: in effect while it ran.
+        status: ok, wrong, error, doubt (the two references disagree) or skipped.
+    """
+
+    case: str
+    label: str
+    op: str
+    backend: str
+    device: str
+    status: str
+    source: str = ""
+    dtype: str = ""
+    input_shape: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+    work: int = 0
+    seed: int = 0
+    algorithm: str = ""
+    precision: str = ""
+    reason: str = ""
+    hint: str = ""
+    checks: tuple[Check, ...] = ()
+    timing: Timing | None = None
+    schema: str = SCHEMA
+
+
+class Environment(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="run", tag_field="record"
+):
+    """Where, with what and how a run was made: its first line."""
+
+    command: str
+    started: str
+    python: str
+    versions: dict[str, str]
+    cpu: str
+    cores: int
+    threads: dict[str, int]
+    precision: dict[str, str]
+    allocator: str
+    gpu: str = ""
+    commit: str = ""
+    schema: str = SCHEMA
+
+
+Record = Result | Environment
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """One line of JSON, without its end."""
+    return _encoder.encode(record)
+
+
+class Writer:
+    """Appends records to a file, each flushed at once.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.count = path, 0
+        try:
+            self._file = path.open("ab")
+        except OSError as error:
+            raise UsageError(f"--records: {path} cannot be written: {error.strerror}") from None
+
+    def write(self, record: Record) -> None:
+        """Append one record."""
+        self._file.write(encode(record) + b"\n")
+        self._file.flush()
+        self.count += isinstance(record, Result)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read(path: Path) -> Iterator[Record]:
+    """The records of a file, in order; a last line that was cut off is left out.
+
+    Raises:
+        UsageError: the file cannot be read, or a line is no record.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    for number, line in enumerate(lines[:-1], start=1):
+        if not line.strip():
+            continue
+        try:
+            yield _decoder.decode(line)
+        except msgspec.MsgspecError as error:
+            raise UsageError(f"{path}, line {number}: no record of {SCHEMA}: {error}") from None
+
+
+def default_path() -> Path:
+    """``refconv-records.jsonl`` in the current folder, or what ``REFCONV_RECORDS`` says."""
+    return Path(os.environ.get("REFCONV_RECORDS", "refconv-records.jsonl"))

@@ -1,0 +1,173 @@
+"""Timing that is fair by construction: candidates take turns in one process, under the same threads and allocator.
+
+Every round calls each candidate once (A B C A B C …), so that clocks, caches and neighbours change for all of them
+alike; before its timed calls a candidate makes one untimed call, after a short pause in which the previous one's
+worker threads go to sleep. Ratios are taken within a round, then their median. Raw samples are kept.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Call = Callable[[], Any]
+
+
+class Timer(Protocol):
+    """A device's clock."""
+
+    name: str
+
+    def time(self, call: Call, calls: int) -> float:
+        """Nanoseconds per call of ``calls`` calls in a row, work of the device included."""
+        ...
+
+
+class CpuTimer:
+    """time.perf_counter_ns: the caller waits for the result anyway."""
+
+    name = "perf_counter"
+
+    def time(self, call: Call, calls: int) -> float:
+        """Nanoseconds per call."""
+        start = time.perf_counter_ns()
+        for _ in range(calls):
+            call()
+        return (time.perf_counter_ns() - start) / calls
+
+
+class CudaTimer:
+    """CUDA events on the current stream: what the device spent, queueing on the host left out."""
+
+    name = "cuda_events"
+
+    def time(self, call: Call, calls: int) -> float:
+        """Nanoseconds per call."""
+        import torch
+
+        start = torch.cuda.Event(enable_timing=True)
+        stop = torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize()
+        start.record()
+        for _ in range(calls):
+            call()
+        stop.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(stop) * 1e6 / calls
+
+
+def timer(device: str) -> Timer:
+    """The clock of ``cpu`` or ``cuda``."""
+    return CudaTimer() if device == "cuda" else CpuTimer()
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What was measured of one candidate.
+
+    Args:
+        calls: calls behind each sample.
+        ns: nanoseconds per call, one number a round.
+    """
+
+    timer: str
+    calls: int
+    ns: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle sample."""
+        return statistics.median(self.ns)
+
+    @property
+    def iqr(self) -> float:
+        """Distance between the quartiles; 0 for a single sample."""
+        if len(self.ns) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.ns, n=4, method="inclusive")
+        return high - low
+
+
+def ratio(ours: Samples, theirs: Samples) -> float:
+    """Median over rounds of our time over theirs, rounds taken together; below 1 we are faster."""
+    rounds = zip(ours.ns, theirs.ns, strict=False)
+    return statistics.median(a / b for a, b in rounds if b > 0)
+
+
+def interleave(
+    candidates: Mapping[str, Call],
+    clock: Timer,
+    *,
+    budget: float = 0.3,
+    rounds: tuple[int, int] = (5, 31),
+    sample: float = 2e-4,
+    gap: float = 1e-3,
+    pause: Callable[[float], None] = time.sleep,
+) -> dict[str, Samples]:
+    """Time ``candidates`` in turns.
+
+    Args:
+        budget: seconds that the measurement may take, pauses included; the least number of rounds comes first.
+        rounds: least and most rounds.
+        sample: seconds that a sample should last: short calls are repeated.
+        gap: seconds between two candidates.
+        pause: how to wait.
+    """
+    calls, cost = {}, 0.0
+    for name, call in candidates.items():  # warm-up, and how long a call takes
+        call()
+        once = clock.time(call, 1) / 1e9
+        calls[name] = max(1, min(1000, int(sample / max(once, 1e-9))))
+        cost += gap + once * (calls[name] + 1)
+    count = max(rounds[0], min(rounds[1], int(budget / max(cost, 1e-9))))
+    measured: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(count):
+        for name, call in candidates.items():
+            pause(gap)
+            call()
+            measured[name].append(clock.time(call, calls[name]))
+    return {name: Samples(clock.name, calls[name], tuple(ns)) for name, ns in measured.items()}
+
+
+def once(call: Call, clock: Timer) -> Samples:
+    """One call, for what is too slow to repeat."""
+    return Samples(clock.name, 1, (clock.time(call, 1),))
+
+
+def equal_threads() -> dict[str, int]:
+    """Give Numba as many threads as torch uses; says what each has."""
+    import torch
+
+    threads = {"torch": torch.get_num_threads()}
+    if "numba" in sys.modules or _installed("numba"):
+        import numba
+
+        numba.set_num_threads(min(threads["torch"], numba.config.NUMBA_NUM_THREADS))
+        threads["numba"] = numba.get_num_threads()
+    return threads
+
+
+def _installed(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def steady_allocator() -> str:
+    """Let glibc keep freed memory for the whole process, for both sides; says what was set.
+
+    By default every large result is mapped afresh and page-faulted on every call, which costs torch up to 5 times the
+    convolution itself: a comparison would measure the allocator.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return "default (no glibc)"
+    trim, mmap = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+    done = mallopt(mmap, 1 << 30) and mallopt(trim, 2**31 - 1)
+    return "glibc, freed memory kept (mallopt)" if done else "default (mallopt refused)"

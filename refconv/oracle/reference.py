@@ -1,0 +1,268 @@
+"""The reference: every output and gradient of a problem in float64, each with the law that its rounding errors follow.
+
+Computed slot by slot through our own im2col, never through a candidate's derivative rules, so an error in those shows.
+The harness checks it against torch in float64. Integer data gives exact results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .. import arrays, dispatch, window
+from ..moves import ColumnProblem, IndexProblem, PadProblem
+from ..problem import ConvProblem, PoolProblem
+from .bound import Bound, Law, Move, Root, Sum, Whole, arithmetic
+
+BACKEND = "im2col"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one result has to be: its name, its value in float64 (complex128, int64) and its error's law.
+
+    Args:
+        name: output, indices, grad_input, grad_weight or grad_bias.
+        dtype: that a candidate's result must have.
+    """
+
+    name: str
+    want: np.ndarray
+    law: Law
+    dtype: str
+
+    def bound(self, precision: str = "ieee", dtype: str | None = None) -> Bound:
+        """How far a candidate computing in ``dtype`` (by default the problem's) may be off."""
+        return self.law.bound(self.want, arithmetic(dtype or self.dtype, precision))
+
+
+def wide(dtype: str) -> str:
+    """The dtype in which the reference of ``dtype`` is computed: float64, complex128 or int64."""
+    if dtype.startswith("complex"):
+        return "complex128"
+    return "float64" if "float" in dtype else "int64"
+
+
+def exact(x: Any) -> np.ndarray:
+    """A torch or NumPy array's values, unchanged, as float64, complex128 or int64."""
+    name = wide(arrays.dtype_name(x))
+    if arrays.is_torch(x):
+        import torch
+
+        x = x.detach().cpu().resolve_conj().resolve_neg().to(getattr(torch, name)).numpy()
+    return np.asarray(x).astype(name, copy=False)
+
+
+def forward(problem: Any, inputs: dict[str, Any], backend: str = BACKEND) -> list[Expected]:
+    """The results of the op itself.
+
+    Args:
+        inputs: ``input`` and, where the op takes them, ``weight``, ``bias``, ``indices``: torch or NumPy arrays.
+    """
+    run = _Run(problem, backend)
+    x = {name: exact(a) for name, a in inputs.items()}
+    if isinstance(problem, PoolProblem) and problem.forward_slot == "max_pool":
+        y, index = run(problem.forward_slot, x["input"])
+        return [run.move("output", y), Expected("indices", index, Move(), "int64")]
+    if isinstance(problem, PoolProblem) and problem.norm is not None:
+        return [_root(run, problem, x["input"])]
+    if isinstance(problem, IndexProblem):
+        return [run.move("output", run("scatter", x["input"], x["indices"]))]
+    slot = problem.forward_slot
+    if slot in ("unfold", "pad"):
+        return [run.move("output", run(slot, x["input"]))]
+    return [run.sum("output", slot, *(x[n] for n in ("input", "weight", "bias") if n in x))]
+
+
+def backward(
+    problem: Any, inputs: dict[str, Any], grad: Any, backend: str = BACKEND
+) -> list[Expected]:
+    """The gradients of the op's inputs for the gradient ``grad`` of its output (torch's convention if complex)."""
+    run = _Run(problem, backend)
+    x = {name: exact(a) for name, a in inputs.items()}
+    dy = exact(grad)
+    if isinstance(problem, ConvProblem):
+        back, w = "conv_fprop" if problem.transposed else "conv_dgrad", np.conj(x["weight"])
+        pair = (np.conj(x["input"]), dy) if problem.transposed else (dy, np.conj(x["input"]))
+        run = _Run(replace(problem, bias=False), backend)
+        found = [run.sum("grad_input", back, dy, w), run.sum("grad_weight", "conv_wgrad", *pair)]
+        if "bias" in x:
+            found.append(_bias_gradient(run, dy))
+        return found
+    if isinstance(problem, PoolProblem):
+        if problem.norm is not None:
+            return []
+        if problem.forward_slot == "avg_pool":
+            return [run.sum("grad_input", "avg_pool_backward", dy)]
+        index = run("max_pool", x["input"])[1]
+        move = IndexProblem(
+            problem.op, problem.lead, problem.out_size, problem.in_size, problem.dtype
+        )
+        run = _Run(move, backend)
+        count = run("scatter_add", np.ones_like(dy), index)
+        return [run.sum("grad_input", "scatter_add", dy, index, count=np.abs(count))]
+    if isinstance(problem, IndexProblem):
+        return [run.move("grad_input", run("gather", dy, x["indices"]))]
+    if isinstance(problem, PadProblem):
+        return [run.sum("grad_input", "pad_backward", dy)]
+    if problem.op == "fold":
+        return [run.move("grad_input", run("unfold", dy))]
+    return [run.sum("grad_input", "fold", dy)]
+
+
+def terms(problem: Any, slot: str) -> np.ndarray:
+    """How many terms each element of a slot's result sums: integer products of one count per axis.
+
+    Shapes: broadcasts to the slot's result, as the user has it.
+    """
+    if isinstance(problem, ConvProblem):
+        return _conv_terms(problem, slot)
+    if isinstance(problem, PoolProblem):
+        counts = [_pool_counts(problem, slot, axis) for axis in range(problem.rank)]
+        return outer(counts)
+    if isinstance(problem, PadProblem):
+        inner, outer_shape, _ = problem.five()
+        per_axis = []
+        for axis in range(5):
+            source = problem.source(axis, np.arange(outer_shape[axis]))
+            per_axis.append(np.bincount(source[source >= 0], minlength=inner[axis]))
+        return outer(per_axis).reshape(problem.shape)
+    if isinstance(problem, ColumnProblem) and slot == "fold":
+        return outer([
+            window.taps_per_input(
+                np.arange(problem.size[a]), problem.blocks[a], problem.kernel[a], problem.stride[a],
+                problem.padding[a], problem.dilation[a],
+            )
+            for a in range(problem.rank)
+        ])  # fmt: skip
+    raise KeyError(slot)
+
+
+def outer(counts: list[np.ndarray]) -> np.ndarray:
+    """The product of one vector per axis, as an array with those axes."""
+    product = np.ones((), dtype=np.int64)
+    for count in counts:
+        product = product[..., None] * np.asarray(count, dtype=np.int64)
+    return product
+
+
+def _conv_terms(problem: ConvProblem, slot: str) -> np.ndarray:
+    x, y = problem.in_size, problem.out_size
+    c, k = problem.in_channels, problem.out_channels
+    if problem.transposed:
+        x, y, c, k = y, x, k, c
+    n = 1 if problem.batch is None else problem.batch
+    if slot == "conv_bgrad":
+        return np.array(n * int(np.prod(problem.out_size)))
+    counts, taps = [], problem.kernel
+    for a in range(problem.rank):
+        step = (problem.stride[a], problem.padding[a][0], problem.dilation[a])
+        if slot == "conv_fprop":
+            count = window.taps_per_output(np.arange(y[a]), x[a], taps[a], *step)
+        elif slot == "conv_dgrad":
+            count = window.taps_per_input(np.arange(x[a]), y[a], taps[a], *step)
+        else:
+            count = np.array([window.outputs_per_tap(t, x[a], y[a], *step) for t in range(taps[a])])
+        counts.append(count)
+    channels = {"conv_fprop": c // problem.groups, "conv_dgrad": k // problem.groups}
+    return channels.get(slot, n) * outer(counts)
+
+
+def _pool_counts(problem: PoolProblem, slot: str, axis: int) -> np.ndarray:
+    start, stop = problem.window(axis, np.arange(problem.out_size[axis]))[:2]
+    if slot == "avg_pool":
+        return np.maximum(stop - start, 0)
+    edges = np.zeros(problem.in_size[axis] + 1, dtype=np.int64)  # a window begins: +1; it ends: -1
+    keep = stop > start
+    np.add.at(edges, start[keep], 1)
+    np.add.at(edges, stop[keep], -1)
+    return np.cumsum(edges)[:-1]
+
+
+#: Roundings of a term besides its product and its additions: see ``bound.Sum``.
+_EXTRA = {"avg_pool": 2, "avg_pool_backward": 2}
+
+
+class _Run:
+    """Slots of one problem in the reference's dtype."""
+
+    def __init__(self, problem: Any, backend: str) -> None:
+        self.dtype, self.backend = problem.dtype, backend
+        self.problem = replace(problem, dtype=wide(problem.dtype))
+
+    def __call__(self, slot: str, *inputs: np.ndarray) -> Any:
+        made = list(inputs)
+        while len(made) < len(self.problem.call(slot)[0]):
+            made.append(None)  # no bias
+        return dispatch.run(self.problem, slot, *made, backend=self.backend)
+
+    def move(self, name: str, want: np.ndarray) -> Expected:
+        return Expected(name, want, Move(), self.dtype)
+
+    def sum(
+        self, name: str, slot: str, *inputs: np.ndarray, count: np.ndarray | None = None
+    ) -> Expected:
+        """A slot that sums, with F1's ingredients: the number of terms and the sum of their absolute values."""
+        want = self(slot, *inputs)
+        if want.dtype.kind in "iu":
+            return Expected(name, _wrapped(want, self.dtype), Whole(), self.dtype)
+        real = _Run(replace(self.problem, dtype="float64"), self.backend)
+        absolute: Callable[[np.ndarray], np.ndarray] = lambda a: (
+            a if a.dtype.kind == "i" else np.abs(a)
+        )  # noqa: E731
+        scale = np.abs(real(slot, *(absolute(a) for a in inputs)))
+        n = terms(self.problem, slot) if count is None else count
+        biased = slot in ("conv_fprop", "conv_dgrad") and len(inputs) == 3
+        law = Sum(
+            n,
+            scale,
+            product=slot in ("conv_fprop", "conv_dgrad", "conv_wgrad"),
+            extra=1 if biased else _EXTRA.get(slot, 0),
+            integral=all(integral(a) for a in inputs),
+            parts=2 if want.dtype.kind == "c" else 1,
+        )
+        return Expected(name, want, law, self.dtype)
+
+
+def integral(a: np.ndarray) -> bool:
+    """Whether every number is a whole one (an image or a random array is refused by its first few elements)."""
+    if a.dtype.kind == "c":
+        return integral(a.real) and integral(a.imag)
+    few = a.ravel()[:64]
+    return bool(np.array_equal(few, np.rint(few)) and np.array_equal(a, np.rint(a)))
+
+
+def _wrapped(want: np.ndarray, dtype: str) -> np.ndarray:
+    """Integers as the narrower ``dtype`` holds them: wrapped, or for bool, whether they are nonzero."""
+    return want.astype(dtype).astype(np.int64)
+
+
+def _bias_gradient(run: _Run, dy: np.ndarray) -> Expected:
+    """The sum of dy over everything but its channel; a transposed op's output is the geometry's x."""
+    problem = run.problem
+    spatial = tuple(range(dy.ndim - problem.rank, dy.ndim))
+    axes = (*((0,) if problem.batch is not None else ()), *spatial)
+    want, scale = dy.sum(axis=axes), np.abs(dy).sum(axis=axes)
+    if want.dtype.kind in "iu":
+        return Expected("grad_bias", _wrapped(want, run.dtype), Whole(), run.dtype)
+    n = np.array(dy.size // max(1, problem.out_channels))
+    law = Sum(
+        n, scale, product=False, integral=integral(dy), parts=2 if dy.dtype.kind == "c" else 1
+    )
+    return Expected("grad_bias", want, law, run.dtype)
+
+
+def _root(run: _Run, problem: PoolProblem, x: np.ndarray) -> Expected:
+    """lp_pool: the mean of powers, times the cells of the window, to the 1/norm, as torch composes it."""
+    norm, cells = problem.norm, float(np.prod(problem.kernel))
+    assert norm is not None
+    x = x.astype(np.float64)
+    mean = _Run(replace(problem, norm=None, dtype="float64"), run.backend)
+    with np.errstate(all="ignore"):
+        total = mean("avg_pool", x**norm) * cells
+        scale = np.abs(mean("avg_pool", np.abs(x) ** norm)) * cells
+        want = total ** (1 / norm)
+    return Expected("output", want, Root(terms(problem, "avg_pool"), total, scale, norm), run.dtype)
