@@ -4,6 +4,7 @@ rule, numbers, shapes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from .errors import ArgumentError, DtypeError, ShapeError
@@ -85,7 +86,7 @@ def other_rank(op: str, rank: int) -> str:
     return f": {better} takes it" if better in OPS else ""
 
 
-def show(shape: tuple[int, ...]) -> str:
+def show(shape: Iterable[Any]) -> str:
     """A shape as Python writes it."""
     return str(tuple(shape))
 

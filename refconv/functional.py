@@ -16,9 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import checks
-from .eager import call
-from .ops import OPS
-from .pooling import (
+from .adaptive import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
@@ -28,6 +26,10 @@ from .pooling import (
     adaptive_max_pool2d_with_indices,
     adaptive_max_pool3d,
     adaptive_max_pool3d_with_indices,
+)
+from .eager import call
+from .ops import OPS
+from .pooling import (
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
@@ -289,7 +291,7 @@ def _columns(op: str, kernel: Any, dilation: Any, padding: Any, stride: Any) -> 
     return tuple(checks.numbers(op, name, value, 2) for name, value in named.items())
 
 
-def _conv(op, x, w, b, stride, padding, dilation, groups, backend):  # type: ignore[no-untyped-def]
+def _conv(op, x, w, b, stride, padding, dilation, groups, backend):
     rank = OPS[op].rank
     mode = padding if isinstance(padding, str) else ""
     return call(
@@ -306,7 +308,7 @@ def _conv(op, x, w, b, stride, padding, dilation, groups, backend):  # type: ign
     )
 
 
-def _conv_transpose(op, x, w, b, stride, padding, output_padding, groups, dilation, backend):  # type: ignore[no-untyped-def]
+def _conv_transpose(op, x, w, b, stride, padding, output_padding, groups, dilation, backend):
     rank = OPS[op].rank
     return call(
         "conv",

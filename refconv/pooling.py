@@ -15,7 +15,6 @@ from .eager import call
 from .ops import OPS
 
 Numbers = int | tuple[int, ...] | list[int]
-Sizes = int | None | tuple[int | None, ...] | list[int | None]
 
 
 def max_pool1d(
@@ -230,84 +229,6 @@ def lp_pool3d(
     return _lp("lp_pool3d", input, norm_type, kernel_size, stride, ceil_mode, backend)
 
 
-def adaptive_avg_pool1d(input: Any, output_size: Sizes, *, backend: str = "auto") -> Any:
-    """Mean of windows that divide the input into ``output_size`` (None keeps an axis).
-
-    Source: torch adaptive_avg_pool1d.
-    """
-    return _adaptive("avg_pool", "adaptive_avg_pool1d", input, output_size, backend)
-
-
-def adaptive_max_pool1d(
-    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
-) -> Any:
-    """Largest element of windows that divide the input into ``output_size`` (None keeps an axis).
-
-    Source: torch adaptive_max_pool1d.
-    """
-    both = _adaptive("max_pool", "adaptive_max_pool1d", input, output_size, backend)
-    return both if return_indices else both[0]
-
-
-def adaptive_max_pool1d_with_indices(
-    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
-) -> Any:
-    """``adaptive_max_pool1d`` with its indices, whatever ``return_indices`` says (as in torch)."""
-    return _adaptive("max_pool", "adaptive_max_pool1d", input, output_size, backend)
-
-
-def adaptive_avg_pool2d(input: Any, output_size: Sizes, *, backend: str = "auto") -> Any:
-    """Mean of windows that divide the input into ``output_size`` (None keeps an axis).
-
-    Source: torch adaptive_avg_pool2d.
-    """
-    return _adaptive("avg_pool", "adaptive_avg_pool2d", input, output_size, backend)
-
-
-def adaptive_max_pool2d(
-    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
-) -> Any:
-    """Largest element of windows that divide the input into ``output_size`` (None keeps an axis).
-
-    Source: torch adaptive_max_pool2d.
-    """
-    both = _adaptive("max_pool", "adaptive_max_pool2d", input, output_size, backend)
-    return both if return_indices else both[0]
-
-
-def adaptive_max_pool2d_with_indices(
-    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
-) -> Any:
-    """``adaptive_max_pool2d`` with its indices, whatever ``return_indices`` says (as in torch)."""
-    return _adaptive("max_pool", "adaptive_max_pool2d", input, output_size, backend)
-
-
-def adaptive_avg_pool3d(input: Any, output_size: Sizes, *, backend: str = "auto") -> Any:
-    """Mean of windows that divide the input into ``output_size`` (None keeps an axis).
-
-    Source: torch adaptive_avg_pool3d.
-    """
-    return _adaptive("avg_pool", "adaptive_avg_pool3d", input, output_size, backend)
-
-
-def adaptive_max_pool3d(
-    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
-) -> Any:
-    """Largest element of windows that divide the input into ``output_size`` (None keeps an axis).
-
-    Source: torch adaptive_max_pool3d.
-    """
-    both = _adaptive("max_pool", "adaptive_max_pool3d", input, output_size, backend)
-    return both if return_indices else both[0]
-
-
-def adaptive_max_pool3d_with_indices(
-    input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
-) -> Any:
-    """``adaptive_max_pool3d`` with its indices, whatever ``return_indices`` says (as in torch)."""
-    return _adaptive("max_pool", "adaptive_max_pool3d", input, output_size, backend)
-
-
 def max_unpool1d(
     input: Any,
     indices: Any,
@@ -377,32 +298,18 @@ def _window(op: str, kernel: Any, stride: Any, padding: Any, dilation: Any) -> t
     return sizes, steps, pads, checks.numbers(op, "dilation", dilation, rank)
 
 
-def _max(op, x, kernel, stride, padding, dilation, ceil_mode, backend):  # type: ignore[no-untyped-def]
+def _max(op, x, kernel, stride, padding, dilation, ceil_mode, backend):
     window = _window(op, kernel, stride, padding, dilation)
     return call("max_pool", {"input": x}, op, *window, bool(ceil_mode), True, None, (), backend)
 
 
-def _avg(op, x, kernel, stride, padding, ceil_mode, include, divisor, backend):  # type: ignore[no-untyped-def]
+def _avg(op, x, kernel, stride, padding, ceil_mode, include, divisor, backend):
     window = _window(op, kernel, stride, padding, 1)
     modes = (bool(ceil_mode), bool(include), divisor)
     return call("avg_pool", {"input": x}, op, *window, *modes, (), backend)
 
 
-def _adaptive(operator, op, x, output_size, backend):  # type: ignore[no-untyped-def]
-    rank = OPS[op].rank
-    arrays.library(op, input=x)
-    sizes = output_size if isinstance(output_size, tuple | list) else (output_size,) * rank
-    if rank > 1 and len(sizes) == rank and x.ndim >= rank:
-        whole = x.shape[x.ndim - rank :]
-        sizes = [w if s is None else s for s, w in zip(sizes, whole, strict=True)]
-    sizes = checks.flat(op, "output_size", sizes)
-    none: tuple[int, ...] = ()
-    return call(
-        operator, {"input": x}, op, none, none, none, none, False, True, None, sizes, backend
-    )
-
-
-def _lp(op, x, norm, kernel, stride, ceil_mode, backend):  # type: ignore[no-untyped-def]
+def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
     """As torch composes it: average of powers, times the number of cells, to the 1/norm."""
     lib = sys.modules[arrays.library(op, input=x)]
     cells = 1
@@ -412,7 +319,7 @@ def _lp(op, x, norm, kernel, stride, ceil_mode, backend):  # type: ignore[no-unt
     return (lib.sign(mean) * lib.abs(mean) * cells) ** (1.0 / norm)
 
 
-def _unpool(op, x, index, kernel, stride, padding, output_size, backend):  # type: ignore[no-untyped-def]
+def _unpool(op, x, index, kernel, stride, padding, output_size, backend):
     sizes, steps, pads, _ = _window(op, kernel, stride, padding, 1)
     wanted = None if output_size is None else checks.flat(op, "output_size", list(output_size))
     named = {"input": x, "indices": index}

@@ -84,6 +84,8 @@ def arithmetic(dtype: str, precision: str = "ieee") -> Arithmetic:
             that truncates does) and tensor cores truncate while they add (2**-23). Source: F3, F4.
     """
     part = PARTS.get(dtype, dtype)
+    if part not in DIGITS:  # integers: nothing rounds
+        return Arithmetic(dtype, 0.0, 0.0, 0.0, (0.0, 0.0), 63, 63, np.inf)
     stored = part in STORED
     acc = "float32" if stored else part
     tf32 = precision == "tf32" and acc == "float32"

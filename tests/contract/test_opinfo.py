@@ -1,0 +1,136 @@
+"""torch's own samples and error inputs (OpInfo) for the whole family: every sample and dtype that an
+OpInfo lists for the CPU, values and gradients, on im2col and numba. No sample is left out.
+
+fold and lp_pool have no OpInfo; test_against_torch draws their problems. ``unfold`` without
+nn.functional is Tensor.unfold, a view, and fractional_max_pool is not in the family.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+
+import pytest
+import torch
+from torch.testing._internal.common_methods_invocations import op_db
+
+import refconv.functional as F
+from refconv import guard
+from refconv.errors import RefconvError
+
+from . import bounds
+
+BACKENDS = ("im2col", "numba")
+FAMILY = (
+    "conv", "conv_transpose", "max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool",
+    "max_unpool", "lp_pool",
+)  # fmt: skip
+NAMES = {f"nn.functional.{kind}{r}d" for kind in FAMILY for r in (1, 2, 3)} | {
+    f"nn.functional.{name}" for name in ("unfold", "fold", "pad")
+}
+OPS = {f"{op.name[14:]} {op.variant_test_name}".strip(): op for op in op_db if op.name in NAMES}
+#: Samples of one op and dtype that the ci profile looks at, evenly spread; thorough takes all.
+ROWS = [
+    (name, dtype)
+    for name, op in OPS.items()
+    for dtype in sorted(op.supported_dtypes("cpu"), key=str)
+]
+
+
+def ours(name: str):  # type: ignore[no-untyped-def]
+    """refconv's function for an OpInfo, with the variant's mode."""
+    function, _, variant = name.partition(" ")
+    if function == "pad":
+        return partial(F.pad, mode=variant.removesuffix("_negative"))
+    return getattr(F, function)
+
+
+@cache
+def samples(name: str, dtype: torch.dtype) -> list:
+    """The OpInfo's samples for this dtype."""
+    op = OPS[name]
+    return list(op.sample_inputs("cpu", dtype, requires_grad=False))
+
+
+def cells(name: str, x: torch.Tensor, args: tuple, kwargs: dict) -> int:
+    """An upper limit of the divisor of an average pool."""
+    if "avg_pool" not in name:
+        return 1
+    if name.startswith("adaptive"):
+        return x[0].numel()
+    kernel = kwargs.get("kernel_size", args[0] if args else 1)
+    rank = int(name[-2])
+    return int(torch.tensor(kernel).prod()) ** (rank if isinstance(kernel, int) else 1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("name", "dtype"), ROWS, ids=lambda v: str(v).removeprefix("torch."))
+def test_samples(name: str, dtype: torch.dtype, backend: str) -> None:
+    torch.manual_seed(0)
+    every = samples(name, dtype)
+    assert every
+    differentiable = dtype in OPS[name].supported_backward_dtypes("cpu")
+    for number, sample in enumerate(every):
+        what = f"{name} {dtype} sample {number} {sample.summary()}"
+        compare(what, name, sample, backend, differentiable)
+
+
+def compare(what, name, sample, backend, differentiable):  # type: ignore[no-untyped-def]
+    """One sample: values and gradients of refconv and torch."""
+    given = [sample.input, *sample.args]
+    slots = [i for i, v in enumerate(given) if isinstance(v, torch.Tensor)]
+    arrays = [given[i] for i in slots]
+    named = {k: v for k, v in sample.kwargs.items() if not isinstance(v, torch.Tensor)}
+    keys = [k for k, v in sample.kwargs.items() if isinstance(v, torch.Tensor)]
+    arrays += [sample.kwargs[k] for k in keys]
+
+    def call(function, *values, **more):  # type: ignore[no-untyped-def]
+        args, rest = list(given), dict(named)
+        for i, v in zip(slots, values, strict=False):
+            args[i] = v
+        rest.update(zip(keys, values[len(slots) :], strict=True))
+        return function(*args, **rest, **more)
+
+    theirs = partial(call, OPS[name].op)
+    leaves = [t.detach().requires_grad_(differentiable and t.is_floating_point() or
+              differentiable and t.is_complex()) for t in arrays]  # fmt: skip
+    with guard.checked():
+        got = call(ours(name), *leaves, backend=backend)
+    want = theirs(*arrays)
+    if isinstance(want, tuple):
+        bounds.same(f"{what} indices", got[1], want[1])
+        got, want = got[0], want[0]
+    bounds.same_layout(what, got, want)
+    moves = "max" in name
+    if moves:
+        bounds.same(what, got.detach(), want)
+    if moves and not differentiable:
+        return
+    gy = torch.randn(want.shape, dtype=bounds.wide(want).dtype).to(want.dtype) if differentiable else None
+
+    def first(*values):  # type: ignore[no-untyped-def]
+        y = theirs(*values)
+        return y[0] if isinstance(y, tuple) else y
+
+    most = cells(name, sample.input, sample.args, sample.kwargs)
+    answer, gradients = bounds.answers(first, arrays, gy, most, extra=2 if most > 1 else 0)
+    if not moves:
+        bounds.check(what, got.detach(), answer, want.dtype)
+    if gy is None:
+        return
+    kept = [t for t in leaves if t.requires_grad]
+    with guard.checked():
+        found = torch.autograd.grad(got, kept, gy)
+    wanted = [g for g in gradients if g is not None]
+    for i, (g, a, t) in enumerate(zip(found, wanted, kept, strict=True)):
+        bounds.check(f"{what} gradient {i}", g, a, t.dtype)
+
+
+@pytest.mark.parametrize("name", [name for name, op in OPS.items() if op.error_inputs_func])
+def test_error_inputs(name: str) -> None:
+    found = list(OPS[name].error_inputs("cpu"))
+    assert found
+    for error in found:
+        sample = error.sample_input
+        with pytest.raises(RefconvError) as raised:
+            ours(name)(sample.input, *sample.args, **sample.kwargs)
+        assert str(raised.value).startswith(name.partition(" ")[0]), raised.value
