@@ -13,7 +13,7 @@ gathers; rows shorter than a vector (7 wide, say) run one by one; every item rea
 import numpy as np
 from numba import njit, prange
 
-BLOCK = 4  # channels taken together; _add_4x4 and _dot_4 are written out for 4
+BLOCK = 4  # channels taken together; _add_4x4 and _dot_4x4 are written out for 4
 LANES = 128  # partial sums side by side; 16 rows of them stay in L1
 
 

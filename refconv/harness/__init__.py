@@ -1,1 +1,1 @@
-"""The harness: runs cases on every backend and device, has the oracle judge them, and times what has passed."""
+"""The harness: what is run (cases), on what (inputs), what came of it (compare, timing, …)."""

@@ -1,7 +1,7 @@
 """Cases: named problems, from the sets in ``bench/cases`` or from one problem in any notation.
 
-A set is a text file: its first comment says what it is, and every line is ``name: problem   # source``, where the problem
-is in any notation that ``label.read`` takes.
+A set is a text file: its first comment says what it is, and every line is ``name: problem   #
+source``, where the problem is in any notation that ``label.read`` takes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Case:
     """One problem with a name.
 
     Args:
-        source: where it comes from, e.g. a paper or a model's definition; empty for a case that was typed.
+        source: where it comes from, e.g. a paper or a model's definition; empty for a case that was
+            typed.
         text: the problem as it was written.
     """
 
@@ -38,7 +39,8 @@ class Case:
 def load(
     spec: str, *, in_shape: str | Iterable[int] | None = None, dtype: str | None = None
 ) -> list[Case]:
-    """The cases of a set (``resnet50``), one case of a set (``resnet50:conv1``), a file, or one problem.
+    """The cases of a set (``resnet50``), one case of a set (``resnet50:conv1``), a file, or one
+    problem.
 
     Args:
         in_shape: the input's shape, for a torch module.
@@ -57,7 +59,7 @@ def load(
     spec = spec.strip()
     files = _files()
     name, colon, wanted = spec.partition(":")
-    if name in files or re.fullmatch(r"[\w-]+(:[\w.+/-]+)?", spec) and not _is_problem(spec):
+    if name in files or (re.fullmatch(r"[\w-]+(:[\w.+/-]+)?", spec) and not _is_problem(spec)):
         if name not in files:
             raise UsageError(_unknown(spec, files))
         cases = list(_read(name, files[name].read_text("utf-8"), dtype))
@@ -65,7 +67,8 @@ def load(
         if not chosen:
             known = [case.name for case in cases]
             raise UsageError(
-                f"the set {name} has no case {wanted!r}{near(wanted, known)}; it has {', '.join(known)}"
+                f"the set {name} has no case {wanted!r}{near(wanted, known)}; it has "
+                f"{', '.join(known)}"
             )
         return chosen
     if spec.endswith(".txt") and "(" not in spec:
@@ -147,7 +150,8 @@ def _unknown(spec: str, files: dict[str, Any]) -> str:
     name = spec.partition(":")[0]
     listed = ", ".join(files) or "none (bench/cases is not there)"
     return (
-        f"there is no set of cases {name!r}{near(name, files)}. Sets: {listed}; or write one problem, e.g. "
+        f"there is no set of cases {name!r}{near(name, files)}. Sets: {listed}; or write one "
+        f"problem, e.g. "
         "'conv2d x[1,3,32,32] w[6,3,5,5] b'"
     )
 

@@ -291,7 +291,8 @@ def _timed(
         made[candidate] = _changed(
             row,
             timing=Timing(
-                timer=s.timer, calls=s.calls, samples_ns=s.ns, median_ns=s.median, iqr_ns=s.iqr, vs_torch=ratio
+                timer=s.timer, calls=s.calls, samples_ns=s.ns, clean=s.clean, busy=s.busy, median_ns=s.median,
+                iqr_ns=s.iqr, vs_torch=ratio,
             ),
         )  # fmt: skip
     return made

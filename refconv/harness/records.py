@@ -52,13 +52,16 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Times of one candidate, in nanoseconds per call.
 
     Args:
-        samples_ns: raw, one a round.
+        samples_ns: raw, one a round; ``clean`` says which rounds no other process disturbed.
+        busy: whether too few were clean, so that all count: these times are not to be trusted.
         vs_torch: median over rounds of this candidate's time over torch's on the same device; below 1 is faster.
     """
 
     timer: str
     calls: int
     samples_ns: tuple[float, ...]
+    clean: tuple[bool, ...]
+    busy: bool = False
     median_ns: float
     iqr_ns: float
     vs_torch: float | None = None

@@ -2,7 +2,9 @@
 
 Every round calls each candidate once (A B C A B C …), so that clocks, caches and neighbours change for all of them
 alike; before its timed calls a candidate makes one untimed call, after a short pause in which the previous one's
-worker threads go to sleep. Ratios are taken within a round, then their median. Raw samples are kept.
+worker threads go to sleep. Ratios are taken within a round, then their median. A round in which other processes took
+the processor away is kept but not counted: one waiting thread makes a parallel call 100 times slower. Where nearly
+every round is like that, all are counted and the row is marked busy.
 """
 
 from __future__ import annotations
@@ -15,7 +17,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+try:
+    import resource
+except ImportError:  # not on Windows: there every round counts as clean
+    resource = None  # type: ignore[assignment]
+
 Call = Callable[[], Any]
+
+#: Clean rounds that a median needs.
+ENOUGH = 3
+#: Losses of the processor per second that a quiet machine has too.
+QUIET = 30
 
 
 class Timer(Protocol):
@@ -72,31 +84,49 @@ class Samples:
 
     Args:
         calls: calls behind each sample.
-        ns: nanoseconds per call, one number a round.
+        ns: nanoseconds per call, one number a round, dirty rounds included.
+        clean: which rounds were undisturbed.
     """
 
     timer: str
     calls: int
     ns: tuple[float, ...]
+    clean: tuple[bool, ...]
+
+    @property
+    def busy(self) -> bool:
+        """Whether too few rounds were undisturbed, so that all had to be counted."""
+        return sum(self.clean) < min(ENOUGH, len(self.ns))
+
+    @property
+    def counted(self) -> list[float]:
+        """The samples that count."""
+        if self.busy:
+            return list(self.ns)
+        return [ns for ns, clean in zip(self.ns, self.clean, strict=True) if clean]
 
     @property
     def median(self) -> float:
         """The middle sample."""
-        return statistics.median(self.ns)
+        return statistics.median(self.counted)
 
     @property
     def iqr(self) -> float:
         """Distance between the quartiles; 0 for a single sample."""
-        if len(self.ns) < 2:
+        if len(self.counted) < 2:
             return 0.0
-        low, _, high = statistics.quantiles(self.ns, n=4, method="inclusive")
+        low, _, high = statistics.quantiles(self.counted, n=4, method="inclusive")
         return high - low
 
 
 def ratio(ours: Samples, theirs: Samples) -> float:
-    """Median over rounds of our time over theirs, rounds taken together; below 1 we are faster."""
-    rounds = zip(ours.ns, theirs.ns, strict=False)
-    return statistics.median(a / b for a, b in rounds if b > 0)
+    """Median over counted rounds of our time over theirs; below 1 we are faster."""
+    return statistics.median(a / b for a, b in zip(ours.counted, theirs.counted, strict=True))
+
+
+def preempted() -> int:
+    """How often this process's threads have lost the processor while they wanted to run."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource else 0
 
 
 def interleave(
@@ -108,35 +138,47 @@ def interleave(
     sample: float = 2e-4,
     gap: float = 1e-3,
     pause: Callable[[float], None] = time.sleep,
+    losses: Callable[[], int] = preempted,
 ) -> dict[str, Samples]:
     """Time ``candidates`` in turns.
 
     Args:
-        budget: seconds that the measurement may take, pauses included; the least number of rounds comes first.
+        budget: seconds that the measurement may take, pauses included; up to three times that while too few rounds
+            are clean. The least number of rounds comes first.
         rounds: least and most rounds.
         sample: seconds that a sample should last: short calls are repeated.
         gap: seconds between two candidates.
         pause: how to wait.
+        losses: a counter of interruptions by other processes.
     """
     calls, cost = {}, 0.0
     for name, call in candidates.items():  # warm-up, and how long a call takes
         call()
-        once = clock.time(call, 1) / 1e9
-        calls[name] = max(1, min(1000, int(sample / max(once, 1e-9))))
-        cost += gap + once * (calls[name] + 1)
-    count = max(rounds[0], min(rounds[1], int(budget / max(cost, 1e-9))))
+        alone = clock.time(call, 1) / 1e9
+        calls[name] = max(1, min(1000, int(sample / max(alone, 1e-9))))
+        cost += gap + alone * (calls[name] + 1)
+    planned = max(rounds[0], min(rounds[1], int(budget / max(cost, 1e-9))))
     measured: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(count):
+    clean: list[bool] = []
+    while len(clean) < planned or (sum(clean) < rounds[0] and len(clean) < 3 * planned):
+        quiet = True
         for name, call in candidates.items():
             pause(gap)
             call()
-            measured[name].append(clock.time(call, calls[name]))
-    return {name: Samples(clock.name, calls[name], tuple(ns)) for name, ns in measured.items()}
+            before = losses()
+            ns = clock.time(call, calls[name])
+            quiet &= losses() - before <= QUIET * ns * calls[name] / 1e9
+            measured[name].append(ns)
+        clean.append(quiet)
+    return {
+        name: Samples(clock.name, calls[name], tuple(ns), tuple(clean))
+        for name, ns in measured.items()
+    }
 
 
 def once(call: Call, clock: Timer) -> Samples:
     """One call, for what is too slow to repeat."""
-    return Samples(clock.name, 1, (clock.time(call, 1),))
+    return Samples(clock.name, 1, (clock.time(call, 1),), (True,))
 
 
 def equal_threads() -> dict[str, int]:

@@ -92,7 +92,7 @@ def answers(
     found = [
         None
         if value is None
-        else Answer(value, scale, torch.ceil(terms * cells - 0.01).clamp(min=1) + extra)
+        else Answer(value, scale.abs(), torch.ceil(terms.abs() * cells - 0.01).clamp(min=1) + extra)
         for value, scale, terms in zip(exact, with_abs, with_one, strict=True)
     ]
     return found[0], found[1:]

@@ -1,0 +1,24 @@
+PYTHON ?= python
+
+.PHONY: setup check test thorough compare readme
+
+setup: ## install for development
+	$(PYTHON) -m pip install -c constraints.txt -e ".[dev]"
+
+check: ## style gate: lint, format, types, house rules
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m pytest -q tests/house
+
+test: ## the whole suite
+	$(PYTHON) -m pytest
+
+thorough: ## the same tests on many more drawn problems (tens of minutes)
+	HYPOTHESIS_PROFILE=thorough $(PYTHON) -m pytest tests/contract
+
+compare: ## the main job, recorded
+	$(PYTHON) -m refconv compare
+
+readme: ## regenerate what stands between markers in the READMEs
+	$(PYTHON) docs/readme.py
