@@ -1,7 +1,8 @@
-"""torch.nn's layers of the convolution family: its names, constructors and state-dict keys, plus ``backend``.
+"""torch.nn's layers of the convolution family: its names, constructors and state-dict keys, plus
+``backend``.
 
-Each class is torch.nn's own, and only what computes is replaced: parameters, initialisation, hooks and checks are
-torch's. ``convert`` gives a whole model these layers.
+Each class is torch.nn's own, and only what computes is replaced: parameters, initialisation, hooks
+and checks are torch's. ``convert`` gives a whole model these layers.
 
 Shapes: as in ``refconv.functional``.
 
@@ -20,7 +21,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.utils import parametrize
@@ -41,6 +42,9 @@ class Layer(torch.nn.Module):
 
     backend = "auto"
     compute: Callable[..., Any]
+    if TYPE_CHECKING:  # the attributes of torch's layers
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def extra_repr(self) -> str:
         """torch's words, then the backend unless it is chosen automatically."""
@@ -134,20 +138,27 @@ class _ConstantPad(Layer):
         return self.compute(input, self.padding, "constant", self.value, backend=self.backend)
 
 
-class _ReflectionPad(Layer):
+class _Pad(Layer):
+    mode: str
+
     def forward(self, input: Tensor) -> Tensor:
-        return self.compute(input, self.padding, "reflect", backend=self.backend)
+        return self.compute(input, self.padding, self.mode, backend=self.backend)
 
 
-class _ReplicationPad(Layer):
-    def forward(self, input: Tensor) -> Tensor:
-        return self.compute(input, self.padding, "replicate", backend=self.backend)
+class _ReflectionPad(_Pad):
+    mode = "reflect"
 
 
-class _CircularPad(Layer):
+class _ReplicationPad(_Pad):
+    mode = "replicate"
+
+
+class _CircularPad(_Pad):
+    mode = "circular"
+
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
-        return self.compute(input, self.padding, "circular", backend=self.backend)
+        return super().forward(input)
 
 
 #: torch.nn's class → ours.
@@ -155,7 +166,7 @@ COUNTERPARTS: dict[type[torch.nn.Module], type[Layer]] = {}
 
 
 def _layer(name: str, op: str, behaviour: type[Layer], becomes: str = "") -> type[Any]:
-    """Our version of ``torch.nn.<name>``: the same class with ``behaviour`` in front and ``backend`` as a last argument.
+    """Our ``torch.nn.<name>``: ``behaviour`` before the same class, and ``backend`` as an argument.
 
     Args:
         becomes: the class that a lazy layer turns into when it has seen an input.
@@ -163,18 +174,18 @@ def _layer(name: str, op: str, behaviour: type[Layer], becomes: str = "") -> typ
     base: type[torch.nn.Module] = getattr(torch.nn, name)
 
     @functools.wraps(base.__init__)
-    def __init__(self: Any, *args: Any, backend: str = "auto", **kwargs: Any) -> None:
+    def construct(self: Any, *args: Any, backend: str = "auto", **kwargs: Any) -> None:
         base.__init__(self, *args, **kwargs)
         self.backend = _known(backend)
 
     given = inspect.signature(base.__init__)
     keyword = inspect.Parameter("backend", inspect.Parameter.KEYWORD_ONLY, default="auto")
-    __init__.__signature__ = given.replace(parameters=[*given.parameters.values(), keyword])  # type: ignore[attr-defined]
-    __init__.__qualname__ = f"{name}.__init__"
+    parameters = [*given.parameters.values(), keyword]
+    construct.__signature__ = given.replace(parameters=parameters)  # type: ignore[attr-defined]
     body = {
         "__module__": __name__,
         "__doc__": f"torch.nn.{name}, computed by ``refconv.functional.{op}`` on ``backend``.",
-        "__init__": __init__,
+        "__init__": construct,
         "compute": staticmethod(getattr(functional, op)),
     }
     if becomes:
@@ -185,7 +196,7 @@ def _layer(name: str, op: str, behaviour: type[Layer], becomes: str = "") -> typ
 
 
 def _layers(stem: str, op: str, behaviour: type[Layer], becomes: str = "") -> Layers:
-    """The layers of one name for 1, 2 and 3 spatial axes; ``{}`` in a name stands for their number."""
+    """The layers of one name for 1, 2 and 3 spatial axes; ``{}`` stands for their number."""
     one, two, three = (
         _layer(stem.format(r), op.format(r), behaviour, becomes.format(r)) for r in (1, 2, 3)
     )
@@ -222,18 +233,19 @@ CircularPad1d, CircularPad2d, CircularPad3d = _layers("CircularPad{}d", "pad", _
 Unfold = _layer("Unfold", "unfold", _Unfold)
 Fold = _layer("Fold", "fold", _Fold)
 
-__all__ = ["convert", *(cls.__name__ for cls in COUNTERPARTS)]  # noqa: PLE0604
+__all__ = ["convert", *(cls.__name__ for cls in COUNTERPARTS)]
 
 
 def convert(model: torch.nn.Module, backend: str = "auto", inplace: bool = False) -> Any:
-    """A copy of ``model`` whose torch.nn layers of the family are ours, with the same weights; returns the model.
+    """A copy of ``model`` whose torch.nn layers of the family are ours, with the same weights.
 
-    A layer changes its class and nothing else: parameters, buffers, hooks, names, training flag and parametrizations
-    stay, and a layer that is used twice stays one layer. Subclasses of torch.nn's layers, and torch.nn.functional
-    calls in a ``forward``, stay torch's. Layers that are ours already only change their backend.
+    A layer changes its class and nothing else: parameters, buffers, hooks, names, training flag and
+    parametrizations stay, and a layer that is used twice stays one layer. Subclasses of torch.nn's
+    layers, and torch.nn.functional calls in a ``forward``, stay torch's. Layers that are ours
+    already only change their backend. Returns the model.
 
     Args:
-        inplace: change ``model`` itself, so that optimizers and references to its layers stay valid.
+        inplace: change ``model`` itself, so that optimizers and references to it stay valid.
 
     Raises:
         ArgumentError: not a module, or torch cannot copy it.
@@ -241,9 +253,10 @@ def convert(model: torch.nn.Module, backend: str = "auto", inplace: bool = False
 
     Example:
         >>> import torch, refconv.nn
-        >>> refconv.nn.convert(torch.nn.Sequential(torch.nn.MaxPool2d(2), torch.nn.ReLU()), "naive")
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 5), torch.nn.ReLU())
+        >>> refconv.nn.convert(net, "naive")
         Sequential(
-          (0): MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False, backend='naive')
+          (0): Conv2d(3, 6, kernel_size=(5, 5), stride=(1, 1), backend='naive')
           (1): ReLU()
         )
     """
@@ -270,7 +283,8 @@ def convert(model: torch.nn.Module, backend: str = "auto", inplace: bool = False
 def counterpart(module: torch.nn.Module) -> type[Any] | None:
     """The class that ``convert`` gives ``module``, or None where it is left alone.
 
-    torch gives a layer with parametrizations a class of its own, derived from the layer's: so is what takes its place.
+    torch gives a layer with parametrizations a class of its own, derived from the layer's; what
+    takes its place is made alike.
     """
     cls = type(module)
     if not parametrize.is_parametrized(module):
@@ -283,7 +297,7 @@ def counterpart(module: torch.nn.Module) -> type[Any] | None:
 
 
 def _known(backend: str) -> str:
-    """``backend`` as given, if there is one of that name; whether it can be used here shows when it is called."""
+    """``backend`` as given, if there is one of that name; a call shows if it can be used here."""
     if not isinstance(backend, str):
         raise ArgumentError(f"backend must be a string, got {backend!r}")
     name = backend.partition(":")[0]

@@ -254,7 +254,7 @@ def pad(x: Size, dtype: str, pad: Any, mode: str = "constant", value: Any = None
         checks.lead(op, tuple(x), padded)
     for size, (low, high) in zip(x, pads, strict=True):
         limit = {"reflect": size - 1, "circular": size}.get(mode)
-        if limit is not None and max(low, high) > limit:
+        if limit is not None and max(low, high) > max(limit, 0):
             raise ShapeError(
                 f"{op}: mode {mode} can add at most {limit} cells to an axis of {size}{given}"
             )

@@ -77,6 +77,7 @@ def answers(
     gy: torch.Tensor | None,
     cells: int = 1,
     extra: int = 0,
+    selects: bool = False,
 ) -> tuple[Answer, list[Answer | None]]:
     """What ``f`` and its gradients must give, one gradient an array (None for integer arrays).
 
@@ -85,31 +86,43 @@ def answers(
         gy: the incoming gradient; None asks for no gradients.
         cells: the largest divisor in ``f``: a mean over ones counts 1, not its terms.
         extra: roundings an element that are not additions (the division).
+        selects: whether values decide which elements ``f`` moves (max pooling); they stay then.
     """
+    absolute, one = (wide, wide) if selects else (_absolute, _one)
     exact = _run(f, [wide(t) for t in arrays], gy, lambda t: t)
-    with_abs = _run(f, [_absolute(t) for t in arrays], gy, torch.abs)
-    with_one = _run(f, [_one(t) for t in arrays], gy, lambda t: torch.ones_like(t.abs()))
+    with_abs = _run(f, [absolute(t) for t in arrays], gy, torch.abs)
+    with_one = _run(f, [one(t) for t in arrays], gy, lambda t: torch.ones_like(t.abs()))
     found = [
         None
         if value is None
-        else Answer(value, scale.abs(), torch.ceil(terms.abs() * cells - 0.01).clamp(min=1) + extra)
+        else Answer(value, size(scale), torch.ceil(size(terms) * float(cells) - 0.01).clamp(min=1) + extra)
         for value, scale, terms in zip(exact, with_abs, with_one, strict=True)
     ]
     return found[0], found[1:]
 
 
 def _absolute(t: torch.Tensor) -> torch.Tensor:
-    return wide(t).abs() if t.is_floating_point() or t.is_complex() else t
+    return wide(t).abs() if is_real(t) else t
 
 
 def _one(t: torch.Tensor) -> torch.Tensor:
-    return torch.ones_like(_absolute(t)) if t.is_floating_point() or t.is_complex() else t
+    return torch.ones_like(_absolute(t)) if is_real(t) else t
+
+
+def size(t: torch.Tensor) -> torch.Tensor:
+    """Absolute values, of bool too."""
+    return t if t.dtype is torch.bool else t.abs()
+
+
+def is_real(t: torch.Tensor) -> bool:
+    """Floating point or complex: what rounds, and has gradients."""
+    return t.is_floating_point() or t.is_complex()
 
 
 def _run(f, arrays, gy, of_gradient):  # type: ignore[no-untyped-def]
     """``f`` and its gradients, [y, g0, g1, …]."""
     arrays = [t.detach().clone() for t in arrays]
-    leaves = [t.requires_grad_() for t in arrays if t.is_floating_point() or t.is_complex()]
+    leaves = [t.requires_grad_() for t in arrays if is_real(t)]
     y = f(*arrays)
     if gy is None:
         return [y.detach(), *(None for _ in arrays)]

@@ -111,7 +111,7 @@ def compare(what, name, sample, backend, differentiable):  # type: ignore[no-unt
         return y[0] if isinstance(y, tuple) else y
 
     most = cells(name, sample.input, sample.args, sample.kwargs)
-    answer, gradients = bounds.answers(first, arrays, gy, most, extra=2 if most > 1 else 0)
+    answer, gradients = bounds.answers(first, arrays, gy, most, 2 if most > 1 else 0, moves)
     if not moves:
         bounds.check(what, got.detach(), answer, want.dtype)
     if gy is None:
