@@ -30,15 +30,17 @@ Convolution: one geometry, four passes (cross-correlation, as torch computes it)
 
 Pooling: a window is a start, a stop and a step per axis, already clipped to the input
     ``d h w`` are int64 arrays, one row an output position along that axis.
-    ``pool.max_pool (y, index, x, d, h, w, step)``   rows (start, stop); taps range(start, stop, step), never none
+    ``pool.max_pool (y, index, x, d, h, w, step)``   rows (start, stop); taps range(start, stop, step)
         scan order D, H, W; a later tap wins only if it is greater, or NaN (so the LAST NaN wins, as in torch);
         index (int64) is the flat position id*H*W + ih*W + iw in the input, the first tap if nothing is greater.
+        A window without a tap gives -inf (an integer's minimum) and index -1, "nowhere".
     ``pool.avg_pool (y, x, d, h, w)``                rows (start, stop, extent); divisor = product of extents
         sum first, divide once; integers divide towards zero. start >= stop (an empty window) sums to 0.
     ``pool.avg_pool_backward (dx, dy, d, h, w)``     dx[i] = sum of dy[o] / divisor(o) over windows that hold i
 
-Indexed moves, on ``(P, S)`` matrices (P planes of S flat spatial positions); indices are in range
-    ``index.gather (y, x, index)``        y[p, s] = x[p, index[p, s]]
+Indexed moves, on ``(P, S)`` matrices (P planes of S flat spatial positions); indices are in range,
+    or -1 for "nowhere" in the first two
+    ``index.gather (y, x, index)``        y[p, s] = x[p, index[p, s]], 0 from nowhere
     ``index.scatter_add (y, x, index)``   y = 0; y[p, index[p, s]] += x[p, s]     (order of s, so it is repeatable)
     ``index.scatter (y, x, index)``       y = 0; y[p, index[p, s]]  = x[p, s]     (the last s wins)
 

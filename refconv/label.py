@@ -18,8 +18,8 @@ come ``s`` stride, ``p`` padding, ``d`` dilation, ``g`` groups, ``op`` output pa
 and ``o`` output size: one number for all axes, or one an axis behind commas. Where its sides
 differ a padding is ``low:high``; a convolution also takes ``p=same``. A pool's stride is its
 kernel unless given. ``pad`` names the last axes, each with its own padding; ``value=1.5`` fills.
-``y[…]`` is written only where a convolution computes fewer outputs than its numbers give, as some
-derivatives do.
+``y[…]`` is written only where a convolution computes more or fewer outputs than its numbers give,
+as some derivatives do.
 """
 
 from __future__ import annotations

@@ -27,13 +27,11 @@ DTYPES = frozenset(FLOATS).union(*(row.extra_dtypes for row in OPS.values()))
 _SHAPE = re.compile(r"\s*[\[(]?\s*(\d+(?:\s*[x×,*]\s*\d+)*)\s*,?\s*[\])]?\s*")
 
 
-def build(
-    op: str, tensors: Mapping[str, Size | None], arguments: Mapping[str, Any], dtype: str
-) -> Problem:
+def build(op: str, tensors: Mapping[str, Any], arguments: Mapping[str, Any], dtype: str) -> Problem:
     """The problem of ``op`` from its arrays' shapes and torch.nn.functional's argument names.
 
     Args:
-        tensors: ``input`` and, where the op has them, ``weight``, ``bias`` and ``indices``.
+        tensors: shapes of ``input`` and, where there are, ``weight``, ``bias`` and ``indices``.
 
     Raises:
         RefconvError: normalisation refuses, or an argument is of a type that no rule speaks of

@@ -41,7 +41,7 @@ _REPEAT = re.compile(r"\*(\d+)$")
 
 def looks_like(text: str) -> bool:
     """Whether ``text`` is meant as a benchdnn problem."""
-    last = text.split()[-1:] or [""]
+    last = _line(text).split()[-1:] or [""]
     return bool(re.match(r"_?((mb|g|[io]c|[iokspd][dhw])\d+_?){2}", last[0]))
 
 
@@ -52,7 +52,7 @@ def name(text: str) -> tuple[str, int]:
         >>> name('mb50ic64ih56oc64oh56kh3ph1n"resnet_50:res2a_branch2b*3"')
         ('resnet_50:res2a_branch2b', 3)
     """
-    _, found = _split(text.split("#")[0].strip())
+    _, found = _split((_line(text).split() or [""])[-1])
     repeat = _REPEAT.search(found)
     return (_REPEAT.sub("", found), int(repeat[1])) if repeat else (found, 1)
 
@@ -73,8 +73,7 @@ def parse(text: str, *, driver: str | None = None, dtype: str = "float32") -> Pr
         >>> parse("ic19oc32_ih13oh12kh3ph0").padding
         ((0, 1), (0, 1))
     """
-    line = re.split(r"\s#|^#", text)[0].strip()
-    *options, problem = line.split() or [""]
+    *options, problem = _line(text).split() or [""]
     settings = _options(text, options)
     driver = driver or settings.get("driver")
     dtype = settings.get("dtype", dtype)
@@ -94,6 +93,11 @@ def parse(text: str, *, driver: str | None = None, dtype: str = "float32") -> Pr
     if driver == "pool":
         return _pool(text, x, axes, dtype, settings.get("alg", "max"))
     return _convolution(text, driver, fields, x, axes, dtype, settings.get("bias", False))
+
+
+def _line(text: str) -> str:
+    """``text`` without a remark behind ``#``."""
+    return re.split(r"\s#|^#", text)[0].strip()
 
 
 def _split(problem: str) -> tuple[dict[str, int], str]:

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from . import checks, window
 from .errors import UsageError
 from .notation import DTYPES, Problem, build, integer, near, shape
 from .ops import OPS
-from .problem import Size
+from .problem import ConvProblem, Size
 
 EXAMPLE = "'conv2d x[1,6,14,14] w[16,6,5,5] b s2 p1'"
 _ARGUMENTS = {
@@ -112,8 +114,9 @@ def parse(text: str, *, dtype: str = "float32") -> Problem:
         arguments["padding"] = _padding(text, op, arguments["padding"])
     if kind == "max_unpool":
         arguments = _unpool(text, op, tensors["input"], arguments)
-    problem = build(op, tensors, arguments, dtype)
-    return problem if y is None else _cut(text, problem, y)
+    if y is not None:
+        return _derived(op, tensors, arguments, dtype, y)
+    return build(op, tensors, arguments, dtype)
 
 
 def _tight(found: re.Match[str]) -> str:
@@ -209,14 +212,29 @@ def _unpool(text: str, op: str, x: Size, arguments: dict[str, Any]) -> dict[str,
     return {**arguments, "kernel_size": kernel if len(kernel) == rank else 1, "stride": 1}
 
 
-def _cut(text: str, problem: Problem, y: Size) -> Problem:
-    """A convolution that computes only the first outputs of each axis."""
-    lead = len(problem.output_shape) - problem.rank
-    out = y[lead:]
-    fits = len(y) == len(problem.output_shape) and y[:lead] == problem.output_shape[:lead]
-    if not fits or any(not 1 <= o <= most for o, most in zip(out, problem.out_size, strict=True)):
-        raise UsageError(
-            f"label: y may be {problem.output_shape} or smaller in its last axes, got {y} in "
-            f"{text!r}"
+def _derived(
+    op: str, tensors: Mapping[str, Any], given: dict[str, Any], dtype: str, y: Size
+) -> Any:
+    """A convolution with as many outputs as ``y`` says, which may be more or fewer than usual."""
+    x, weight, rank = tensors["input"], tensors["weight"], OPS[op].rank
+    if len(weight) != rank + 2 or not rank < len(x) == len(y) or min(y[-rank:]) < 1:
+        raise UsageError(f"label: y must be an output as {op} has it, got {y} for {x} and {weight}")
+    steps = checks.numbers(op, "stride", given.get("stride", 1), rank)
+    gaps = checks.numbers(op, "dilation", given.get("dilation", 1), rank)
+    padding = given.get("padding", 0)
+    if isinstance(padding, tuple) and isinstance(padding[0], tuple):
+        pairs = padding
+    elif isinstance(padding, str):
+        raise UsageError(f"label: with y the padding must be a number, got {padding!r}")
+    else:
+        pairs = tuple((p, p) for p in checks.numbers(op, "padding", padding, rank))
+    reach = [
+        (low, (o - 1) * s + window.effective_kernel(k, d) - size - low)
+        for o, s, k, d, size, (low, _) in zip(
+            y[-rank:], steps, weight[2:], gaps, x[-rank:], pairs, strict=True
         )
-    return replace(problem, out_size=out)
+    ]
+    problem = build(op, tensors, {**given, "padding": tuple(reach)}, dtype)
+    if not isinstance(problem, ConvProblem) or problem.output_shape != y:
+        raise UsageError(f"label: {op} gives {problem.output_shape}, but y says {y}")
+    return replace(problem, padding=pairs)

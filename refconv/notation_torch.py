@@ -9,6 +9,7 @@ does not say how large its input is: that comes from ``in_shape``, or from calli
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
 from . import checks
@@ -96,9 +97,8 @@ def parse(text: str, *, in_shape: Size | None = None, dtype: str = "float32") ->
         call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = getattr(error, "msg", None) or str(error)
-        raise UsageError(
-            f"{text!r} is not a Python expression ({reason}); write {_EXAMPLE}"
-        ) from None
+        message = f"{text!r} is not a Python expression ({reason}); write {_EXAMPLE}"
+        raise UsageError(message) from None
     if not isinstance(call, ast.Call):
         raise UsageError(f"{text!r} is not a call; write {_EXAMPLE}")
     if isinstance(call.func, ast.Call):
@@ -170,7 +170,6 @@ def _module(text: str, name: str, call: ast.Call, in_shape: Size | None, dtype: 
         tensors |= _weights(text, op, rank, arguments)
     elif op == "pad":
         arguments = _pad_arguments(text, name, rank, arguments)
-        checks.lead(name, in_shape, rank, empty_channels=True)
     return build(op, tensors, arguments, dtype)
 
 
@@ -180,10 +179,10 @@ def _weights(text: str, op: str, rank: int, arguments: dict[str, Any]) -> dict[s
     if mode != "zeros":
         if mode not in ("reflect", "replicate", "circular") or "transpose" in op:
             raise UsageError(f"{text!r}: padding_mode must be 'zeros', got {mode!r}")
-        first = {"reflect": "Reflection", "replicate": "Replication", "circular": "Circular"}[mode]
+        padder = next(name for name, known in _PADS.items() if known == mode)
         raise UsageError(
             f"{text!r}: padding_mode={mode!r} is two ops; make two cases of it: "
-            f"nn.{first}Pad{rank}d(…) with this "
+            f"nn.{padder}{rank}d(…) with this "
             "padding, then the convolution with padding=0"
         )
     channels, filters, groups = (
@@ -254,6 +253,8 @@ def _bind(text: str, name: str, call: ast.Call, dtype: str) -> tuple[dict[str, A
 def _name(text: str, node: ast.expr) -> str:
     """``Conv2d`` of ``torch.nn.Conv2d``; only torch's own prefixes are taken."""
     dotted = ast.unparse(node)
+    if not re.fullmatch(r"\w+(\.\w+)*", dotted):
+        raise UsageError(f"{text!r}: {dotted} is not torch's; write {_EXAMPLE}")
     prefix, _, name = dotted.rpartition(".")
     functional = ("", "F", "functional", "nn.functional", "torch.nn.functional")
     modules = ("", "nn", "torch.nn")
@@ -282,9 +283,8 @@ def _literal(text: str, key: str, node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        raise UsageError(
-            f"{text!r}: {key} must be written out, e.g. {key}=2, got {ast.unparse(node)}"
-        ) from None
+        shown = ast.unparse(node)
+        raise UsageError(f"{text!r}: {key} must be written out, e.g. 2, got {shown}") from None
 
 
 def _dtype(text: str, node: ast.expr, default: str) -> str:

@@ -9,18 +9,18 @@ import numpy as np
 
 
 def gather(y: np.ndarray, x: np.ndarray, index: np.ndarray) -> None:
-    """Read x where index points: y[p, s] = x[p, index[p, s]].
+    """Read x where index points: y[p, s] = x[p, index[p, s]]; 0 where index is -1.
 
     Shapes:
         y, index (P, S)   x (P, T)
     Source: torch.gather along the last axis.
     Cost: one copy for each element of y, and one array of its size.
     """
-    y[...] = np.take_along_axis(x, index, axis=1)
+    y[...] = np.where(index < 0, 0, np.take_along_axis(x, np.maximum(index, 0), axis=1))
 
 
 def scatter_add(y: np.ndarray, x: np.ndarray, index: np.ndarray) -> None:
-    """Add each x to where its index points, in the order of s; where nothing points, y is 0.
+    """Add each x to where its index points, in the order of s, or nowhere (-1); y starts at 0.
 
     Shapes:
         y (P, T)   x, index (P, S)
@@ -28,7 +28,8 @@ def scatter_add(y: np.ndarray, x: np.ndarray, index: np.ndarray) -> None:
     Cost: one addition for each element of x, and one array of the size of index.
     """
     y[...] = 0
-    np.add.at(y.reshape(y.size), flat(y, index), x.reshape(x.size))
+    somewhere = index.reshape(index.size) >= 0
+    np.add.at(y.reshape(y.size), flat(y, index)[somewhere], x.reshape(x.size)[somewhere])
 
 
 def scatter(y: np.ndarray, x: np.ndarray, index: np.ndarray) -> None:

@@ -45,6 +45,9 @@ def max_pool(
         index[(*planes, *outputs)] = np.take_along_axis(
             np.broadcast_to(at, taken.shape), best[..., None], axis=-1
         )[..., 0]
+    empty = divisors(d, h, w)[1]
+    y[:, :, empty] = -np.inf if y.dtype.kind == "f" else np.iinfo(y.dtype).min
+    index[:, :, empty] = -1
 
 
 def avg_pool(
@@ -152,7 +155,7 @@ def taps(rows: np.ndarray, size: int, step: int) -> tuple[np.ndarray, np.ndarray
     """
     start, stop = rows[:, :1], rows[:, 1:2]
     length = (stop - start + step - 1) // step
-    tap = np.arange(length.max(initial=0))
+    tap = np.arange(length.max(initial=1))
     last = np.maximum(length - 1, 0)
     position = start + np.minimum(tap, last) * step
     return position.clip(0, size - 1), tap < length  # an empty window may start anywhere
@@ -167,8 +170,8 @@ def box(d: np.ndarray, h: np.ndarray, w: np.ndarray, join: np.ufunc) -> np.ndarr
 
 
 def divisors(d: np.ndarray, h: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The divisor of each window, and whether it is empty; both (OD, OH, OW)."""
-    extent = d[:, 2, None, None] * h[:, 2, None] * w[:, 2]
+    """The divisor of each window (of an average), and whether it is empty; both (OD, OH, OW)."""
+    extent = d[:, -1, None, None] * h[:, -1, None] * w[:, -1]
     some_d, some_h, some_w = (rows[:, 0] < rows[:, 1] for rows in (d, h, w))
     return extent, ~(some_d[:, None, None] & some_h[:, None] & some_w)
 

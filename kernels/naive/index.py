@@ -9,7 +9,7 @@ import numpy as np
 
 
 def gather(y: np.ndarray, x: np.ndarray, index: np.ndarray) -> None:
-    """Read x where index points: y[p, s] = x[p, index[p, s]].
+    """Read x where index points: y[p, s] = x[p, index[p, s]]; 0 where index is -1.
 
     Shapes:
         y, index (P, S)   x (P, T)
@@ -19,11 +19,11 @@ def gather(y: np.ndarray, x: np.ndarray, index: np.ndarray) -> None:
     P, S = y.shape
     for p in range(P):
         for s in range(S):
-            y[p, s] = x[p, index[p, s]]
+            y[p, s] = x[p, index[p, s]] if index[p, s] >= 0 else 0
 
 
 def scatter_add(y: np.ndarray, x: np.ndarray, index: np.ndarray) -> None:
-    """Add each x to where its index points, in the order of s; where nothing points, y is 0.
+    """Add each x to where its index points, in the order of s, or nowhere (-1); y starts at 0.
 
     Shapes:
         y (P, T)   x, index (P, S)
@@ -34,7 +34,8 @@ def scatter_add(y: np.ndarray, x: np.ndarray, index: np.ndarray) -> None:
     y[:] = 0
     for p in range(P):
         for s in range(S):
-            y[p, index[p, s]] += x[p, s]
+            if index[p, s] >= 0:
+                y[p, index[p, s]] += x[p, s]
 
 
 def scatter(y: np.ndarray, x: np.ndarray, index: np.ndarray) -> None:

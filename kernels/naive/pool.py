@@ -34,21 +34,26 @@ def max_pool(
             for od in range(OD):
                 for oh in range(OH):
                     for ow in range(OW):
-                        # Start from the first tap, so that a window of -inf has a winner too.
-                        id, ih, iw = int(d[od, 0]), int(h[oh, 0]), int(w[ow, 0])
-                        best = x[n, c, id, ih, iw]
-                        best_at = id * IH * IW + ih * IW + iw
+                        # A window without a tap (dilated past the input) keeps these two.
+                        best = lowest(x.dtype)
+                        best_at = -1
                         for id in range(d[od, 0], d[od, 1], step[0]):
                             for ih in range(h[oh, 0], h[oh, 1], step[1]):
                                 for iw in range(w[ow, 0], w[ow, 1], step[2]):
                                     value = x[n, c, id, ih, iw]
-                                    # No number is greater than NaN: once one leads, only a later
-                                    # NaN replaces it.
-                                    if value > best or np.isnan(value):
+                                    # The first tap always leads, so that a window of -inf has a
+                                    # winner too. No number is greater than NaN: once one leads,
+                                    # only a later NaN replaces it.
+                                    if best_at < 0 or value > best or np.isnan(value):
                                         best = value
                                         best_at = id * IH * IW + ih * IW + iw
                         y[n, c, od, oh, ow] = best
                         index[n, c, od, oh, ow] = best_at
+
+
+def lowest(dtype: np.dtype) -> float | int:
+    """What no element is less than: -inf or, for integers, their minimum."""
+    return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
 
 
 def avg_pool(y: np.ndarray, x: np.ndarray, d: np.ndarray, h: np.ndarray, w: np.ndarray) -> None:

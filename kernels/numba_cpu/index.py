@@ -12,14 +12,15 @@ from numba import njit, prange
 @njit(cache=True, error_model="numpy")
 def _gather_plane(y, x, index):
     for s in range(y.size):
-        y[s] = x[index[s]]
+        y[s] = x[index[s]] if index[s] >= 0 else y.dtype.type(0)
 
 
 @njit(cache=True, error_model="numpy")
 def _scatter_add_plane(y, x, index):
     y[:] = 0
     for s in range(x.size):
-        y[index[s]] += x[s]
+        if index[s] >= 0:
+            y[index[s]] += x[s]
 
 
 @njit(cache=True, error_model="numpy")
@@ -31,7 +32,7 @@ def _scatter_plane(y, x, index):
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def gather(y, x, index):
-    """y[p, s] = x[p, index[p, s]]. Item: one plane."""
+    """y[p, s] = x[p, index[p, s]], 0 where index is -1. Item: one plane."""
     for item in prange(y.shape[0]):
         p = np.int64(item)
         _gather_plane(y[p], x[p], index[p])
@@ -39,7 +40,7 @@ def gather(y, x, index):
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def scatter_add(y, x, index):
-    """``y`` = 0, then y[p, index[p, s]] += x[p, s] in the order of s. Item: one plane."""
+    """``y`` = 0, then y[p, index[p, s]] += x[p, s] in the order of s; -1 is nowhere."""
     for item in prange(y.shape[0]):
         p = np.int64(item)
         _scatter_add_plane(y[p], x[p], index[p])

@@ -11,6 +11,19 @@ from numba import njit, prange, types
 from numba.extending import overload
 
 
+def _lowest(x):
+    """-inf or, for integers, their minimum: what no element of ``x`` is less than."""
+    raise NotImplementedError("compiled code only: numba picks one of the two below by type")
+
+
+@overload(_lowest)
+def _lowest_by_type(x):
+    if isinstance(x.dtype, types.Float):
+        return lambda x: -np.inf
+    least = x.dtype.minval
+    return lambda x: least
+
+
 @njit(cache=True, error_model="numpy")
 def _max_row(y, index, x, d, h, w, step, item):
     """One row of y and index: scan each window, keep the largest value and where it lies."""
@@ -19,6 +32,10 @@ def _max_row(y, index, x, d, h, w, step, item):
     xf, yf, at_f = x.reshape(-1), y.reshape(-1), index.reshape(-1)
     oh, od, plane = item % OH, item // OH % OD, item // (OH * OD)
     for ow in range(OW):
+        if d[od, 0] >= d[od, 1] or h[oh, 0] >= h[oh, 1] or w[ow, 0] >= w[ow, 1]:
+            yf[np.uint64(item * OW + ow)] = _lowest(x)  # no tap: dilated past the input
+            at_f[np.uint64(item * OW + ow)] = -1
+            continue
         at = (d[od, 0] * H + h[oh, 0]) * W + w[ow, 0]
         best = xf[np.uint64(plane * D * H * W + at)]
         id = d[od, 0]

@@ -59,7 +59,8 @@ def load(
     spec = spec.strip()
     files = _files()
     name, colon, wanted = spec.partition(":")
-    if name in files or (re.fullmatch(r"[\w-]+(:[\w.+/-]+)?", spec) and not _is_problem(spec)):
+    named = re.fullmatch(r"[\w-]+(:[\w.+/-]+)?", spec) and not notation_benchdnn.looks_like(spec)
+    if named or name in files:
         if name not in files:
             raise UsageError(_unknown(spec, files))
         cases = list(_read(name, files[name].read_text("utf-8"), dtype))
@@ -131,10 +132,6 @@ def _file(path: Path, files: dict[str, Any], dtype: str | None) -> list[Case]:
     if not cases:
         raise UsageError(f"{path} holds no case; a line is, e.g., {_EXAMPLE}")
     return cases
-
-
-def _is_problem(spec: str) -> bool:
-    return notation_benchdnn.looks_like(spec)
 
 
 def _title(text: str, problem: Problem) -> str:

@@ -7,11 +7,13 @@ float64; where these two disagree, nothing can be said, and that is a failure to
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from .. import guard, label
@@ -47,7 +49,7 @@ class Options:
     image: Path | None = None
     allow: frozenset[str] = frozenset()
     patience: float = 0.6
-    budget: float = 0.25
+    budget: float = 0.15
 
 
 @dataclass
@@ -148,6 +150,7 @@ def _run(
     candidate: Candidate, problem: Any, arrays: calls.Arrays, grad: torch.Tensor | None
 ) -> dict[str, Any]:
     """Outputs and, if a gradient is given, the gradients of every input, by name."""
+    warnings.filterwarnings("ignore", message="Using padding='same' with even kernel")
     if grad is None:
         with torch.no_grad():
             return candidate.results(problem, arrays)
@@ -250,8 +253,6 @@ def _row(case: Any, candidate: Candidate, options: Options) -> Result:
 
 
 def _changed(row: Result, **values: Any) -> Result:
-    import msgspec
-
     return msgspec.structs.replace(row, **values)
 
 

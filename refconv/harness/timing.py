@@ -160,7 +160,12 @@ def interleave(
     planned = max(rounds[0], min(rounds[1], int(budget / max(cost, 1e-9))))
     measured: dict[str, list[float]] = {name: [] for name in candidates}
     clean: list[bool] = []
-    while len(clean) < planned or (sum(clean) < rounds[0] and len(clean) < 3 * planned):
+    end = time.perf_counter() + 3 * budget
+    while len(clean) < rounds[0] or (
+        (len(clean) < planned or sum(clean) < rounds[0])
+        and len(clean) < 3 * planned
+        and time.perf_counter() < end
+    ):
         quiet = True
         for name, call in candidates.items():
             pause(gap)

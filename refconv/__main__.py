@@ -1,0 +1,5 @@
+"""``python -m refconv`` is the ``refconv`` command."""
+
+from .cli import run
+
+run()

@@ -1,0 +1,209 @@
+"""``refconv compare``: the main job. Loads cases, runs them, writes records, prints the verdict."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..harness.compare import Options
+    from ..harness.records import Result, Writer
+
+EPILOG = (
+    "Examples: refconv compare   ·   refconv compare resnet50 --backends numba,torch   ·   "
+    "refconv compare 'nn.Conv2d(6,16,5)' --in 1x6x14x14 --backward   ·   refconv compare model.py:Net --in 3x32x32"
+)
+DEFAULT_SET = "classics"
+#: Seconds one call of the naive loops may take: by default, and where naive was asked for by name.
+PATIENCE = (0.6, 60.0)
+
+
+def command(
+    cases: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CASE]…",
+            help="A set (resnet50), a case of it (resnet50:conv1), a torch call, our label, a benchdnn or MIOpenDriver "
+            "line, or a model (model.py:Net). Default: classics.",
+            show_default=False,
+        ),
+    ] = None,
+    in_shape: Annotated[
+        str | None, typer.Option("--in", metavar="SHAPE", help="Input shape, e.g. 1x6x14x14.")
+    ] = None,
+    backends: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="E.g. naive,numba:direct,torch; default: all there are."),
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="DTYPE", help="float32, float64, bfloat16, int64, …")
+    ] = None,
+    backward: Annotated[bool, typer.Option("--backward", help="Gradients as well.")] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the inputs.", min=0)] = 0,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="cpu, cuda or all; auto: all there are.")
+    ] = "auto",
+    time: Annotated[bool, typer.Option("--time/--no-time", help="Time what passed.")] = True,
+    json: Annotated[
+        str | None,
+        typer.Option(metavar="[FILE]", help="Results as JSON, to stdout or to FILE.json."),
+    ] = None,
+    md: Annotated[
+        str | None,
+        typer.Option(metavar="[FILE]", help="Results as Markdown, to stdout or to FILE.md."),
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Append every record here.", show_default="refconv-records.jsonl"
+        ),
+    ] = None,
+    no_records: Annotated[bool, typer.Option("--no-records", help="Keep no records.")] = False,
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A picture as the input of cases that take one."),
+    ] = None,
+    allow: Annotated[
+        str | None, typer.Option(metavar="tf32", help="Accept a precision narrower than the dtype.")
+    ] = None,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="What one call of naive may take.", show_default="0.6; if named 60"
+        ),
+    ] = None,
+) -> int:
+    """Run cases on every backend, against torch on the same device and a float64 reference."""
+    named = _words(backends)
+    allowed = frozenset(_words(allow))
+    if allowed - {"tf32"}:
+        raise UsageError(f"--allow: only tf32 can be allowed, got {allow!r}")
+    if json == "-" and md == "-":
+        raise UsageError("--json and --md cannot both go to stdout; give one of them a file")
+    specs = cases or [DEFAULT_SET]
+
+    from ..harness import candidates, compare, environment
+    from ..harness import records as kept
+
+    by_name = any(word.partition(":")[0] == "naive" for word in named)
+    options = compare.Options(
+        backends=named, devices=candidates.devices(device), backward=backward, seed=seed, time=time,
+        image=image, allow=allowed, patience=PATIENCE[by_name] if patience is None else patience,
+    )  # fmt: skip
+    candidates.candidates(named, options.devices)  # refuse unknown names before any work
+    work = _work(specs, in_shape, dtype, options)
+    run = environment.describe(shlex.join(["refconv", *sys.argv[1:]]))
+    writer = None if no_records else kept.Writer(records or kept.default_path())
+    if writer:
+        writer.write(run)
+
+    from . import render
+
+    rows: list[Result] = []
+    try:
+        with render.progress(len(work)) as step:
+            for name, results in work:
+                step(name)
+                for row in results:
+                    rows.append(row)
+                    if writer:
+                        writer.write(row)
+    except KeyboardInterrupt:
+        print(f"\nrefconv: interrupted; {_kept(writer, rows)}", file=sys.stderr)
+        return 130
+    finally:
+        if writer:
+            writer.close()
+    # Options of the repro line that are not the default.
+    again = [f"--seed {seed}", *(["--backward"] if backward else [])]
+    report = render.Report(run, rows, " ".join(again), named)
+    _print(report, json, md)
+    if writer:
+        print(f"records: {writer.count} appended to {writer.path}", file=sys.stderr)
+    return report.exit_code
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def _kept(writer: Writer | None, rows: list[Result]) -> str:
+    if writer is None:
+        return f"{len(rows)} results are lost (--no-records)"
+    return f"{writer.count} records are kept in {writer.path}"
+
+
+def _work(
+    specs: list[str], in_shape: str | None, dtype: str | None, options: Options
+) -> list[tuple[str, Iterator[Result]]]:
+    """What to run, by name; every case is read before the first one runs."""
+    from ..harness import cases as case_sets
+    from ..harness import compare, inputs
+    from ..harness.candidates import candidates
+
+    who = candidates(options.backends, options.devices)
+    made: list[tuple[str, Iterator[Result]]] = []
+    pictures = False
+    for spec in specs:
+        if is_model(spec, case_sets.sets()):
+            made.append((spec, _model(spec, in_shape, options)))
+            pictures = True
+            continue
+        for case in case_sets.load(spec, in_shape=in_shape, dtype=dtype):
+            made.append((case.name, compare.compare(case, who, options)))
+            if options.image is not None and inputs.takes_image(case.problem):
+                inputs.image(options.image, case.problem)  # refuse a bad picture before any work
+                pictures = True
+    if options.image is not None and not pictures:
+        raise UsageError("--image: no case has a picture as its input (2-D, 1, 3 or 4 channels)")
+    return made
+
+
+def is_model(spec: str, sets: dict[str, str]) -> bool:
+    """Whether ``spec`` names a torch module: ``file.py:Class``, or ``package.module:Class`` if there is such a package."""
+    if ".py:" in spec:
+        return True
+    found = re.fullmatch(r"([A-Za-z_]\w*)((?:\.\w+)*):([A-Za-z_]\w*)", spec)
+    return found is not None and found[1] not in sets and find_spec(found[1]) is not None
+
+
+def _model(spec: str, in_shape: str | None, options: Options) -> Iterator[Result]:
+    """The layers of a whole model, from ``harness.models``."""
+    try:
+        from ..harness.models import compare_model  # type: ignore[import-not-found,unused-ignore]
+    except ModuleNotFoundError as error:
+        if error.name != "refconv.harness.models":
+            raise
+        raise UsageError(f"{spec}: whole models cannot be compared yet") from None
+    if in_shape is None:
+        raise UsageError(f"{spec}: say how large the model's input is, e.g. --in 3x32x32")
+    made: Any = compare_model(spec, in_shape, options.backends, options.seed, options.image)
+    yield from made
+
+
+def _print(report: Any, json: str | None, md: str | None) -> None:
+    """To stdout: JSON or Markdown if one of them was asked for without a file, else the terminal's text."""
+    shown = False
+    for where, text in ((json, report.json), (md, report.markdown)):
+        if where is None:
+            continue
+        if where == "-":
+            print(text())
+            shown = True
+            continue
+        try:
+            Path(where).write_text(text() + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{where} cannot be written: {error.strerror}") from None
+    if not shown:
+        report.show()
+

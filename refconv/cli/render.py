@@ -1,0 +1,260 @@
+"""What a run looks like: on a terminal, piped, as Markdown and as JSON. One screen: the verdict first, what to do last."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..harness.records import SCHEMA, Check, Environment, Result
+
+STYLE = {"ok": "green", "wrong": "bold red", "error": "bold red", "doubt": "bold yellow", "skipped": "dim"}
+FAILED = ("wrong", "error", "doubt")
+PLAIN = str.maketrans({
+    "✔": "OK", "✘": "FAILED:", "×": "x", "·": "|", "→": "->", "µ": "u", "…": "...", "–": "-", "≤": "<=", "—": "-",
+})  # fmt: skip
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that neither wraps nor colours where no terminal is (NO_COLOR and FORCE_COLOR are rich's)."""
+    made = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    if not made.is_terminal:
+        made = Console(stderr=stderr, highlight=False, width=400)
+    return made
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar on stderr, if that is a terminal; it redraws only between cases, never while one is timed."""
+    err = console(stderr=True)
+    if not err.is_terminal or total < 2:
+        yield lambda name: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=err, auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("", total=total)
+        started = -1
+
+        def step(name: str) -> None:
+            nonlocal started
+            started += 1
+            bar.update(task, completed=started, description=name)
+            bar.refresh()
+
+        yield step
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of a run, and how to say them.
+
+    Args:
+        again: options that the repro line repeats.
+        named: backends that the user named.
+    """
+
+    run: Environment
+    rows: Sequence[Result]
+    again: str
+    named: tuple[str, ...] = ()
+
+    @cached_property
+    def cases(self) -> dict[tuple[str, str], list[Result]]:
+        """The rows of each case."""
+        found: dict[tuple[str, str], list[Result]] = {}
+        for row in self.rows:
+            found.setdefault((row.case, row.label), []).append(row)
+        return found
+
+    @cached_property
+    def failed(self) -> list[Result]:
+        """Rows that are neither ok nor skipped."""
+        return [row for row in self.rows if row.status in FAILED]
+
+    @cached_property
+    def passed(self) -> list[Result]:
+        """Rows that are ok."""
+        return [row for row in self.rows if row.status == "ok"]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if anything failed; 3 if nothing ran, or nothing of what was named; else 0."""
+        if self.failed:
+            return 1
+        return 3 if self.idle else 0
+
+    @cached_property
+    def idle(self) -> list[str]:
+        """Named backends that were skipped everywhere; or, if nothing at all was judged, ``nothing``."""
+        judged = {row.backend for row in (*self.passed, *self.failed)}
+        seen = {row.backend for row in self.rows}
+        missing = [name for name in self.named if name in seen and name not in judged]
+        return missing or ([] if judged else ["nothing"])
+
+    @cached_property
+    def headline(self) -> str:
+        """The verdict in one line, with a word as well as a symbol; skipped is never counted as passed."""
+        judged = len(self.passed) + len(self.failed)
+        many = len(self.cases) > 1
+        if not judged:
+            return f"✘ nothing was compared{self._skips}"
+        if self.failed:
+            if {r.status for r in self.failed} == {"doubt"}:
+                word = "reference in doubt: our float64 and torch's disagree"
+            else:
+                names = ", ".join(dict.fromkeys(r.backend for r in self.failed))
+                word = f"{len(self.failed)} {'differs' if len(self.failed) == 1 else 'differ'}: {names}"
+            bad = len({r.label for r in self.failed})
+            where = f", in {bad} of {len(self.cases)} cases" if many else ""
+            return f"✘ {len(self.passed)} of {judged} agree; {word}{where}{self._skips}"
+        if not many:
+            return f"✔ all {judged} agree{self._skips}"
+        count = Counter(r.backend for r in self.passed)
+        each = ", ".join(f"{name} {n}" for name, n in count.items())
+        return f"✔ all {len(self.cases)} cases agree: {each}{self._skips}"
+
+    @property
+    def _skips(self) -> str:
+        """Unavailable backends, and rows that were skipped for another reason."""
+        skipped = [row for row in self.rows if row.status == "skipped"]
+        ran = {row.backend for row in self.rows if row.status != "skipped"}
+        absent = dict.fromkeys(row.backend for row in skipped if row.backend not in ran)
+        some = sum(row.backend in ran for row in skipped)
+        parts = [f"{some} skipped"] if some else []
+        parts += [f"not run: {', '.join(absent)}"] if absent else []
+        return "".join(f"; {part}" for part in parts)
+
+    @property
+    def oracle(self) -> str:
+        """What they were judged by."""
+        checks = [c for row in self.rows for c in row.checks]
+        terms = max((c.terms for c in checks), default=0)
+        rules = sorted({c.rule for c in checks if c.rule and c.rule != "F11"})
+        return (
+            f"oracle im2col float64, checked against torch's · integers equal, reals within {' / '.join(rules) or '-'}"
+            f"{f', up to {terms:,} terms' if terms else ''}"
+        )
+
+    @property
+    def machine(self) -> str:
+        """One line on what it ran on."""
+        v, threads = self.run.versions, set(self.run.threads.values())
+        shared = threads.pop() if len(threads) == 1 else self.run.threads
+        names = " ".join(f"{name} {v[name]}" for name in ("torch", "numba", "numpy") if name in v)
+        gpu = f" · {self.run.gpu}" if self.run.gpu else ""
+        return f"{self.run.cpu}{gpu} · {shared} threads each · {names} · allocator {self.run.allocator}"
+
+    def json(self) -> str:
+        """One JSON document: run, results (raw samples in ns), summary."""
+        import msgspec
+
+        whole = {
+            "schema": SCHEMA,
+            "verdict": self.headline,
+            "exit_code": self.exit_code,
+            "run": self.run,
+            "results": list(self.rows),
+        }
+        return msgspec.json.format(msgspec.json.encode(whole), indent=1).decode()
+
+    def markdown(self) -> str:
+        """The same tables as Markdown."""
+        from .tables import case_table, set_table, totals
+
+        parts = [f"**{self.headline}**", self.machine, self.oracle]
+        tables = (
+            [set_table(self), totals(self)]
+            if len(self.cases) > 1
+            else [case_table(rows, wide=True) for rows in self.cases.values()]
+        )
+        parts += [as_markdown(t) for t in tables]
+        parts += [f"- {line}" for line in self.failures]
+        return "\n\n".join(parts)
+
+    @cached_property
+    def failures(self) -> list[str]:
+        """One line for each failure, with how to see it again."""
+        lines = []
+        for row in self.failed:
+            name = f"{row.case}: " if len(self.cases) > 1 else ""
+            lines.append(f"{name}{row.backend} on {row.device}: {row.status}: {row.reason}")
+        return lines
+
+    @property
+    def repro(self) -> str:
+        """A command that shows the first failure, or the case, again."""
+        rows = self.failed or list(self.rows)
+        only = f" --backends {rows[0].backend}" if self.failed and rows[0].backend != "torch" else ""
+        return f"refconv compare {shlex.quote(rows[0].label)} {self.again}{only}"
+
+    def show(self) -> None:
+        """Print to stdout."""
+        from .screen import show
+
+        show(self)
+
+
+def as_markdown(table: Table) -> str:
+    """A rich table's cells as a Markdown table."""
+    heads = [str(column.header).replace("\n", " ").replace("|", "\\|") for column in table.columns]
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    plain = [[str(getattr(cell, "plain", cell)).replace("|", "\\|") for cell in row] for row in rows]
+    right = [column.justify == "right" for column in table.columns]
+    lines = [heads, ["--:" if r else ":--" for r in right], *plain]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def duration(ns: float) -> str:
+    """``1.23 ms``: three digits and a unit."""
+    for unit, size in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)):
+        if ns < size * 999.5 or unit == "s":
+            return f"{three(ns / size)} {unit}"
+    return ""
+
+
+def three(x: float) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{x:.2f}" if x < 9.995 else f"{x:.1f}" if x < 99.95 else f"{x:,.0f}"
+
+
+def status_text(row: Result) -> Text:
+    """The row's verdict in its colour."""
+    return Text(row.status if row.status in ("ok", "skipped") else row.status.upper(), STYLE[row.status])
+
+
+def worst(checks: Sequence[Check]) -> Check | None:
+    """The check to show: the first that failed, else the real data's nearest to its bound."""
+    for check in checks:
+        if not check.ok:
+            return check
+    real = [c for c in checks if c.data != "integer"] or list(checks)
+    return max(real, key=lambda c: c.ratio or 0.0, default=None)
+
+
+def geomean(ratios: Sequence[float]) -> float | None:
+    """Geometric mean; None of nothing."""
+    return statistics.geometric_mean(ratios) if ratios else None
+
+
+def plain_if_needed(text: Any, out: Console) -> Any:
+    """ASCII where the output cannot encode more."""
+    if (out.encoding or "").lower().startswith("utf") or not isinstance(text, str):
+        return text
+    return text.translate(PLAIN)
+
+
+def flush() -> None:
+    """Write out what was printed, so that a closed pipe shows now."""
+    sys.stdout.flush()

@@ -1,0 +1,110 @@
+"""The terminal's page: verdict, problem, table, what failed, what was skipped, how to run it again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ..harness.records import Result
+from .render import STYLE, console, flush, plain_if_needed
+from .tables import brackets, case_table, set_table, totals
+
+if TYPE_CHECKING:
+    from .render import Report
+
+#: Columns that a table with shapes needs.
+WIDE = 100
+
+
+def show(report: Report) -> None:
+    """Print the whole page to stdout."""
+    out = console()
+    style = "bold red" if report.exit_code == 1 else "bold yellow" if report.exit_code else "bold green"
+    line(out, report.headline, style)
+    one = len(report.cases) == 1
+    if one:
+        _case(out, report)
+    else:
+        table(out, set_table(report))
+        line(out, "")
+        table(out, totals(report))
+    for text in report.failures[:12]:
+        line(out, f"  ✘ {text}", STYLE["wrong"])
+    if len(report.failures) > 12:
+        line(out, f"  … and {len(report.failures) - 12} more, all in the records")
+    for text in hints(report):
+        line(out, f"  {text}")
+    for text in skipped(report.rows):
+        line(out, f"  {text}", STYLE["skipped"])
+    if not one:
+        line(out, f"  {report.oracle}")
+    line(out, f"  {report.machine}")
+    if report.idle and report.exit_code == 3:
+        line(out, f"  {', '.join(report.idle)}: nothing was run", "bold yellow")
+    if one or report.failed:
+        line(out, f"  repro: {report.repro}")
+    flush()
+
+
+def line(out: Console, text: str, style: str = "") -> None:
+    """One paragraph: whole if piped, else wrapped with a hanging indent."""
+    text = plain_if_needed(text, out)
+    indent = len(text) - len(text.lstrip())
+    if not out.is_terminal or len(text) <= out.width:
+        out.print(Text(text, style), soft_wrap=not out.is_terminal)
+        return
+    out.print(Padding(Text(text.lstrip(), style), (0, 0, 0, indent)))
+
+
+def table(out: Console, made: Table) -> None:
+    """A table, indented; as wide as it needs to be if piped."""
+    if not (out.encoding or "").lower().startswith("utf"):
+        for column in made.columns:
+            column.header = plain_if_needed(column.header, out)
+            column._cells = [plain_if_needed(cell, out) for cell in column._cells]
+    out.print(Padding(made, (0, 0, 0, 2), expand=False))
+
+
+def _case(out: Console, report: Report) -> None:
+    rows = list(report.rows)
+    first = rows[0]
+    unit = "MAC" if first.op.startswith("conv") else "steps"
+    what = f"  {first.label} -> y{brackets(first.output_shape)}"
+    line(out, f"{what}   {first.work:,} {unit}")
+    line(out, f"  {report.oracle}")
+    wide = not out.is_terminal or out.width >= WIDE
+    table(out, case_table(rows, wide))
+
+
+def hints(report: Report) -> Iterable[str]:
+    """What a reader should know or do next."""
+    yield from dict.fromkeys(f"hint: {row.hint}" for row in report.rows if row.hint)
+    timings = [row.timing for row in report.rows if row.timing]
+    if any(t.busy for t in timings):
+        busy = sum(t.busy for t in timings)
+        yield f"* other processes kept the processor busy in {busy} of {len(timings)} timings: do not trust these"
+    if len(report.cases) > 1 and timings:
+        yield "backends' columns: their time / torch's, same rounds; below 1 is faster than torch"
+    if any(row.timing and row.backend == "naive" for row in report.rows):
+        yield "naive is timed once; the others take turns, median of the undisturbed rounds"
+
+
+def skipped(rows: Iterable[Result]) -> list[str]:
+    """Skipped rows, one line for each backend and reason."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for row in rows:
+        if row.status == "skipped":
+            short = "too slow" if row.reason.startswith("too slow") else row.reason
+            found.setdefault((row.backend, short), Counter())[row.reason] += 1
+    lines = []
+    for (backend, short), reasons in found.items():
+        count = sum(reasons.values())
+        reason = next(iter(reasons)) if len(reasons) == 1 else f"{short} (--patience SECONDS runs it)"
+        lines.append(f"skipped: {backend}{f' in {count} cases' if count > 1 else ''}: {reason}")
+    return lines

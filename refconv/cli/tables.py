@@ -1,0 +1,158 @@
+"""The tables: one case with a row a backend, many cases with a row a case, and the totals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from ..harness.records import Check, Result
+from .render import STYLE, duration, geomean, status_text, three, worst
+
+if TYPE_CHECKING:
+    from .render import Report
+
+
+def grid(*heads: str, right: Sequence[int] = ()) -> Table:
+    """A table without lines; the columns ``right`` are aligned to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="right" if i in right else "left", no_wrap=True)
+    return table
+
+
+def brackets(cell: Sequence[int] | None) -> str:
+    """``[0,11,9,0]``."""
+    return "" if cell is None else f"[{','.join(map(str, cell))}]"
+
+
+def case_table(rows: Sequence[Result], wide: bool) -> Table:
+    """One case: a row a backend and, if there are gradients, a row for each.
+
+    Args:
+        wide: whether there is room for the shape of every result.
+    """
+    heads = ["backend", "device", "precision", "shape", "max err", "worst cell", "err/bound"]
+    heads += ["time", "×torch", "verdict"]
+    if not wide:
+        heads.remove("shape")
+        heads[heads.index("precision")] = "prec."
+    numeric = ("max err", "err/bound", "time", "×torch")
+    table = grid(*heads, right=[heads.index(h) for h in numeric])
+    for row in rows:
+        if row.status == "skipped":
+            continue
+        by_result: dict[str, list[Check]] = {}
+        for check in row.checks:
+            by_result.setdefault(check.result, []).append(check)
+        for i, (result, checks) in enumerate(by_result.items()):
+            cells = [row.backend, row.device, row.precision] if i == 0 else [f"  {result}", "", ""]
+            shown = worst(checks)
+            assert shown is not None
+            cells += _numbers(shown, wide)
+            cells += [*_times(row)] if i == 0 else ["", ""]
+            bad = [c for c in checks if not c.ok]
+            state = row.status.upper() if row.status in ("error", "doubt") else "WRONG"
+            cells_end = Text(state if bad else "ok", STYLE["wrong" if bad else "ok"])
+            table.add_row(*cells, cells_end)
+    return table
+
+
+def _numbers(check: Check, wide: bool) -> list[str]:
+    shape = [brackets(check.shape)] if wide else []
+    if check.kind in ("shape", "dtype", "error", "guard", "missing"):
+        return [*shape, "-", check.kind, "-"]
+    bits = check.rule == "bit for bit"
+    error = "nan" if check.max_error is None else "0" if not check.max_error else f"{check.max_error:.1e}"
+    if check.ratio is None:
+        ratio = "inf"
+    elif check.ratio == 0:
+        ratio = "equal" if bits or check.exact == 1.0 or not check.max_error else "0"
+    else:
+        ratio = f"{check.ratio:.3f}" if check.ratio < 10 else f"{check.ratio:.1e}"
+    return [*shape, error, brackets(check.worst), ratio]
+
+
+def _times(row: Result) -> list[str]:
+    t = row.timing
+    if t is None:
+        return ["", ""]
+    mark = "*" if t.busy else ""
+    ratio = "" if t.vs_torch is None else three(t.vs_torch)
+    return [duration(t.median_ns) + mark, ratio]
+
+
+def set_table(report: Report) -> Table:
+    """Many cases: a row a case; torch's time, and every other backend's time as a multiple of it."""
+    columns = _columns(report)
+    peers = [c for c in columns if c[0] == "torch"]
+    others = [c for c in columns if c[0] != "torch"]
+    heads = ["case", "MAC/taps", "err/bound"]
+    devices = {device for _, device in columns}
+    for backend, device in (*peers, *others):
+        heads.append(backend if len(devices) == 1 else f"{backend}\n{device}")
+    table = grid(*heads, "verdict", right=range(1, len(heads)))
+    for (name, _), rows in report.cases.items():
+        by = {(r.backend, r.device): r for r in rows}
+        largest = max((c.ratio or 0 for r in rows if r.status == "ok" for c in r.checks), default=0)
+        cells: list[Text | str] = [name, f"{rows[0].work:,}", f"{largest:.3f}" if largest else "equal"]
+        cells += [_peer(by.get(key)) for key in peers]
+        cells += [_other(by.get(key)) for key in others]
+        bad = [r for r in rows if r.status not in ("ok", "skipped")]
+        ran = [r for r in rows if r.status != "skipped"]
+        cells.append(status_text(bad[0]) if bad else status_text(ran[0] if ran else rows[0]))
+        table.add_row(*cells)
+    return table
+
+
+def _columns(report: Report) -> list[tuple[str, str]]:
+    """Backends that ran anything, with their device."""
+    ran = [(r.backend, r.device) for r in report.rows if r.status != "skipped"]
+    return list(dict.fromkeys(ran))
+
+
+def _peer(row: Result | None) -> Text | str:
+    if row is None or row.status == "skipped":
+        return Text("–", "dim")
+    if row.status != "ok":
+        return status_text(row)
+    return "ok" if row.timing is None else _times(row)[0]
+
+
+def _other(row: Result | None) -> Text | str:
+    if row is None or row.status == "skipped":
+        return Text("–", "dim")
+    if row.status != "ok":
+        return status_text(row)
+    t = row.timing
+    if t is None:
+        return "ok"
+    if t.vs_torch is None:
+        return _times(row)[0]
+    return f"{three(t.vs_torch)}×{'*' if t.busy else ''}"
+
+
+def totals(report: Report) -> Table:
+    """A row a backend: how often it was right, wrong or skipped, and how fast."""
+    heads = ["backend", "device", "ok", "wrong", "skipped", "err/bound", "×torch geomean", "fastest", "slowest"]
+    table = grid(*heads, right=range(2, len(heads)))
+    for backend, device in _columns(report):
+        mine = [r for r in report.rows if (r.backend, r.device) == (backend, device)]
+        count = {s: sum(r.status == s for r in mine) for s in ("ok", "skipped")}
+        largest = max((c.ratio or 0 for r in mine for c in r.checks if c.ok), default=0)
+        timed = [r.timing for r in mine if r.timing and r.timing.vs_torch]
+        quiet = [t for t in timed if not t.busy]
+        times = [t.vs_torch for t in quiet or timed if t.vs_torch]
+        mean = geomean(times) if backend != "torch" else None
+        speed = ["", "", ""]
+        if mean is not None:  # disturbed timings count only where there are no others
+            mark = "" if quiet else "*"
+            speed = [f"{three(mean)}×{mark} ({len(times)} of {len(mine)})", f"{three(min(times))}×", f"{three(max(times))}×"]
+        wrong = len(mine) - sum(count.values())
+        table.add_row(
+            backend, device, str(count["ok"]), Text(str(wrong), "bold red" if wrong else ""),
+            str(count["skipped"]), f"{largest:.3f}" if largest else "equal" if count["ok"] else "", *speed,
+        )  # fmt: skip
+    return table

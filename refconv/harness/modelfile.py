@@ -1,0 +1,159 @@
+"""A model from text: ``model.py:Net`` or ``package.module:Net``, where Net is a class, a function or a module.
+
+Whatever the user's file does wrong is one line, with Python's or torch's own message quoted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from ..errors import UsageError
+from ..notation import near
+
+_SPEC = re.compile(r"(?P<file>.+\.py)(:(?P<name>.*))?|(?P<module>\w+(\.\w+)+):(?P<attribute>\w+)")
+
+
+def is_spec(text: str) -> bool:
+    """Whether ``text`` names a model rather than a problem or a set of cases.
+
+    Example:
+        >>> is_spec("model.py:Net"), is_spec("torchvision.models:alexnet"), is_spec("resnet50:conv1")
+        (True, True, False)
+    """
+    return _SPEC.fullmatch(text.strip()) is not None
+
+
+def load(spec: str, *, seed: int = 0, dtype: str = "float32") -> torch.nn.Module:
+    """The model that ``spec`` names, in eval mode, on the CPU, with weights drawn from ``seed``.
+
+    Raises:
+        UsageError: no such file or name, it is no model, or the file or the constructor fails.
+    """
+    found = _SPEC.fullmatch(spec.strip())
+    if found is None:
+        raise UsageError(f"{spec!r} is no model; write FILE.py:CLASS or PACKAGE.MODULE:CLASS")
+    with seeded(seed):
+        if found["file"]:
+            module = _import_file(Path(found["file"]))
+        else:
+            module = _import_module(found["module"])
+        target = _find(module, spec, found["name"] or found["attribute"] or "")
+        with seeded(seed):
+            model = _build(spec, target)
+    return model.to("cpu", getattr(torch, dtype)).eval()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's CPU generator starts from ``seed`` inside this block and is untouched by it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def first_line(error: BaseException) -> str:
+    """An exception's class and the first line of its message."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _import_file(path: Path) -> ModuleType:
+    """The file as a module; its folder is on the path, as when Python runs it."""
+    if not path.is_file():
+        raise UsageError(f"no file {path} (looked in {Path.cwd()})")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    name = f"refconv_model_{path.stem}"
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # pickling and dataclasses look there
+    try:
+        found.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise UsageError(f"{path} cannot be imported: {_where(error, path)}") from error
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"module {name} cannot be imported: {first_line(error)}") from error
+
+
+def _where(error: BaseException, path: Path) -> str:
+    """What went wrong, and in which line of the user's file."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
+    return first_line(error) + (f" (line {line})" if line else "")
+
+
+def _find(module: ModuleType, spec: str, name: str) -> Any:
+    """What the module calls ``name``; the models it has are listed if there is nothing of that name."""
+    where = spec.partition(".py")[0] + ".py" if ".py" in spec else module.__name__
+    own = [
+        key
+        for key, value in vars(module).items()
+        if (isinstance(value, type) and issubclass(value, torch.nn.Module))
+        and value.__module__ == module.__name__
+        or isinstance(value, torch.nn.Module)
+    ]
+    has = f"it has {', '.join(own)}" if own else "it defines no torch.nn.Module"
+    if not name:
+        raise UsageError(f"{where}: name the model, e.g. {where}:{own[0] if own else 'Net'}; {has}")
+    if not hasattr(module, name):
+        raise UsageError(f"{where} has no {name!r}{near(name, own)}; {has}")
+    return getattr(module, name)
+
+
+def _build(spec: str, target: Any) -> torch.nn.Module:
+    """The model itself: ``target``, or what it returns when called without arguments."""
+    if isinstance(target, torch.nn.Module):
+        return target
+    if isinstance(target, type) and not issubclass(target, torch.nn.Module):
+        raise UsageError(f"{spec}: {target.__name__} is not a torch.nn.Module")
+    if not callable(target):
+        raise UsageError(f"{spec} is a {type(target).__name__}, not a torch.nn.Module")
+    _check_arguments(spec, target)
+    try:
+        model = target()
+    except Exception as error:
+        raise UsageError(f"{spec} cannot be built: {first_line(error)}") from error
+    if not isinstance(model, torch.nn.Module):
+        raise UsageError(f"{spec} returns a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def _check_arguments(spec: str, target: Any) -> None:
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return  # some callables do not say
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [
+        p.name for p in parameters if p.default is inspect.Parameter.empty and p.kind not in optional
+    ]
+    if needed:
+        file, _, name = spec.rpartition(":")
+        raise UsageError(
+            f"{spec} needs arguments: {', '.join(needed)}; give them default values, or write a "
+            f"function that builds it: def net(): return {name}(…), then {file}:net"
+        )
