@@ -92,7 +92,8 @@ def run(
 
     Args:
         family: ``layers`` of the model as torch has it.
-        backend: compute functions of the family with ours; empty: leave them to torch, and record their arguments.
+        backend: compute functions of the family with ours; empty: leave them to torch, and record
+            their arguments.
 
     Raises:
         ForwardError: forward raised; the cause is chained.
@@ -103,7 +104,7 @@ def run(
         with torch.no_grad(), recorder:
             y = model(x)
     except Exception as error:
-        raise ForwardError(recorder.place(), recorder.last()) from error
+        raise ForwardError(recorder.stack[-1] or "forward()", recorder.last()) from error
     finally:
         for handle in handles:
             handle.remove()
@@ -119,7 +120,11 @@ class redirect(TorchFunctionMode):  # noqa: N801
         self.backend = backend
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         op = _family().get(func)
         if op is None:
@@ -149,13 +154,20 @@ class _Recorder(TorchFunctionMode):
     def _leave(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         name = self.stack.pop()
         if name in self.family:
-            self._step(name or type(module).__name__, output)
+            self._step(name, output)
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        op, kwargs = _family().get(func), kwargs or {}
-        inside = bool(self.stack) and self.stack[-1] in self.family
+        kwargs = kwargs or {}
+        if not self.stack:  # before the model is entered, or after it
+            return func(*args, **kwargs)
+        inside = self.stack[-1] in self.family
+        op = _family().get(func)
         if op is None or (self.backend and inside):
             return func(*args, **kwargs)
         if self.backend:
@@ -173,10 +185,10 @@ class _Recorder(TorchFunctionMode):
         self.trace.steps.append((where, kept))
 
     def place(self) -> str:
-        """The innermost module: its name if it is a layer of the family, else that of its forward."""
-        name = self.stack[-1] if self.stack else ""
+        """The innermost module: a layer of the family by its name, another by its forward."""
+        name = self.stack[-1]
         if name in self.family:
-            return name or "the layer itself"
+            return name
         return f"{name}.forward()" if name else "forward()"
 
     def last(self) -> str:

@@ -22,17 +22,7 @@ import torch
 from ..errors import UsageError
 from ..notation import near
 
-_SPEC = re.compile(r"(?P<file>.+\.py)(:(?P<name>.*))?|(?P<module>\w+(\.\w+)+):(?P<attribute>\w+)")
-
-
-def is_spec(text: str) -> bool:
-    """Whether ``text`` names a model rather than a problem or a set of cases.
-
-    Example:
-        >>> is_spec("model.py:Net"), is_spec("torchvision.models:alexnet"), is_spec("resnet50:conv1")
-        (True, True, False)
-    """
-    return _SPEC.fullmatch(text.strip()) is not None
+_SPEC = re.compile(r"(?P<file>.+\.py)(:(?P<name>\w*))?|(?P<module>\w+(\.\w+)*):(?P<attribute>\w+)")
 
 
 def load(spec: str, *, seed: int = 0, dtype: str = "float32") -> torch.nn.Module:
@@ -77,7 +67,7 @@ def _import_file(path: Path) -> ModuleType:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     name = f"refconv_model_{path.stem}"
-    found = importlib.util.spec_from_file_location(name, path)
+    found = importlib.util.spec_from_file_location(name, path.absolute())
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
@@ -101,14 +91,15 @@ def _import_module(name: str) -> ModuleType:
 
 def _where(error: BaseException, path: Path) -> str:
     """What went wrong, and in which line of the user's file."""
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
     line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
     return first_line(error) + (f" (line {line})" if line else "")
 
 
 def _find(module: ModuleType, spec: str, name: str) -> Any:
-    """What the module calls ``name``; the models it has are listed if there is nothing of that name."""
-    where = spec.partition(".py")[0] + ".py" if ".py" in spec else module.__name__
+    """What the module calls ``name``; if there is nothing, the models it has are listed."""
+    where = spec.rpartition(":")[0] or spec
     own = [
         key
         for key, value in vars(module).items()
@@ -149,7 +140,9 @@ def _check_arguments(spec: str, target: Any) -> None:
         return  # some callables do not say
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needed = [
-        p.name for p in parameters if p.default is inspect.Parameter.empty and p.kind not in optional
+        p.name
+        for p in parameters
+        if p.default is inspect.Parameter.empty and p.kind not in optional
     ]
     if needed:
         file, _, name = spec.rpartition(":")

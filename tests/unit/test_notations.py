@@ -138,7 +138,7 @@ def test_a_functional_is_what_torch_makes_of_it(text):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("nn.Conv2d(6,16,5)", "how large its input is.*1x3x32x32"),
+        ("nn.Conv2d(6,16,5)", "how large its input is.*1x6x32x32"),
         ("nn.Conv2d(6,16)(x[1,6,9,9])", "needs kernel_size"),
         ("nn.Conv2d(6,16,5,pading=1)(x[1,6,9,9])", "did you mean padding"),
         ("nn.Conv2d(6,16,5,kernel_size=5)(x[1,6,9,9])", "given twice"),
