@@ -27,8 +27,31 @@ for _name, _operator in OPERATORS.items():
 
 
 def call(name: str, *args: Any) -> Any:
-    """Operator ``name`` on torch tensors, differentiable."""
+    """Operator ``name`` on torch tensors, differentiable.
+
+    The custom op costs more than a small convolution, so a call that no one differentiates or
+    watches runs the operator itself.
+    """
+    if not torch.compiler.is_compiling() and not _watched(args[: OPERATORS[name].arrays]):
+        return OPERATORS[name].run(*args)
     return _ops[name](*args)
+
+
+def _watched(tensors: tuple[Any, ...]) -> bool:
+    """Whether autograd, a fake or meta device, a mode, a transform or a tracer must see the call."""
+    grad = torch.is_grad_enabled()
+    for t in tensors:
+        if t is not None and (
+            (grad and t.requires_grad)
+            or type(t) not in (torch.Tensor, torch.nn.Parameter)
+            or t.is_meta
+        ):
+            return True
+    return (
+        torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._get_tracing_state() is not None
+    )
 
 
 def _backend(ctx: Any) -> str:

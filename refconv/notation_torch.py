@@ -157,8 +157,7 @@ def _module(text: str, name: str, call: ast.Call, in_shape: Size | None, dtype: 
     op, rank = MODULES[name]
     arguments, dtype = _bind(text, name, call, dtype)
     if in_shape is None:
-        channels = arguments.get("in_channels", 3)
-        sizes = ",".join(("1", str(channels), "32", "32", "32")[: rank + 2])
+        sizes = f"1,{arguments.get('in_channels', 3)}" + ",32" * rank
         raise UsageError(
             f"{text!r} does not say how large its input is: give its shape, e.g. "
             f"{sizes.replace(',', 'x')}, or write "

@@ -312,11 +312,17 @@ def _avg(op, x, kernel, stride, padding, ceil_mode, include, divisor, backend):
 def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
     """As torch composes it: average of powers, times the number of cells, to the 1/norm."""
     lib = sys.modules[arrays.library(op, input=x)]
+    if norm in (float("inf"), -float("inf")):  # the limit of the root is the largest, or smallest
+        sign = 1 if norm > 0 else -1
+        return sign * _max(op, sign * lib.abs(x), kernel, stride, 0, 1, ceil_mode, backend)[0]
     cells = 1
     for k in checks.numbers(op, "kernel_size", kernel, OPS[op].rank):
         cells *= k
     mean = _avg(op, x**norm, kernel, stride, 0, ceil_mode, True, None, backend)
-    return (lib.sign(mean) * lib.abs(mean) * cells) ** (1.0 / norm)
+    size = lib.abs(mean)
+    if hasattr(lib, "relu"):  # torch's relu has slope 0 at 0, which stops the root's infinite slope
+        size = lib.relu(size)
+    return (lib.sign(mean) * size * cells) ** (1.0 / norm)
 
 
 def _unpool(op, x, index, kernel, stride, padding, output_size, backend):

@@ -1,4 +1,7 @@
-"""LeNet for 32×32 RGB pictures: where 16·5·5 comes from. ``refconv compare lenet.py:LeNet --in 3x32x32``."""
+"""LeNet for 32×32 RGB pictures: where 16·5·5 comes from.
+
+``refconv compare lenet.py:LeNet --in 3x32x32``
+"""
 
 import torch
 import torch.nn.functional as F

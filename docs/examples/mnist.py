@@ -1,4 +1,7 @@
-"""The MNIST example network: where 9216 comes from. ``refconv compare mnist.py:Net --in 1x28x28``."""
+"""The MNIST example network: where 9216 comes from.
+
+``refconv compare mnist.py:Net --in 1x28x28``
+"""
 
 import torch
 import torch.nn.functional as F

@@ -35,11 +35,12 @@ def case_table(rows: Sequence[Result], wide: bool) -> Table:
         wide: whether there is room for the shape of every result.
     """
     heads = ["backend", "device", "precision", "shape", "max err", "worst cell", "err/bound"]
-    heads += ["time", "×torch", "verdict"]
+    timed = any(row.timing for row in rows)
+    heads += ["time", "×torch", "verdict"] if timed else ["verdict"]
     if not wide:
         heads.remove("shape")
         heads[heads.index("precision")] = "prec."
-    numeric = ("max err", "err/bound", "time", "×torch")
+    numeric = {"max err", "err/bound", "time", "×torch"} & set(heads)
     table = grid(*heads, right=[heads.index(h) for h in numeric])
     for row in rows:
         if row.status == "skipped":
@@ -52,7 +53,8 @@ def case_table(rows: Sequence[Result], wide: bool) -> Table:
             shown = worst(checks)
             assert shown is not None
             cells += _numbers(shown, wide)
-            cells += [*_times(row)] if i == 0 else ["", ""]
+            if timed:
+                cells += _times(row) if i == 0 else ["", ""]
             bad = [c for c in checks if not c.ok]
             state = row.status.upper() if row.status in ("error", "doubt") else "WRONG"
             cells_end = Text(state if bad else "ok", STYLE["wrong" if bad else "ok"])
@@ -61,9 +63,11 @@ def case_table(rows: Sequence[Result], wide: bool) -> Table:
 
 
 def _numbers(check: Check, wide: bool) -> list[str]:
-    shape = [brackets(check.shape)] if wide else []
-    if check.kind in ("shape", "dtype", "error", "guard", "missing"):
-        return [*shape, "-", check.kind, "-"]
+    shape = [brackets(check.shape) if check.shape else "-"] if wide else []
+    if check.kind == "shape":  # "expected [..] got [..] differs at H: …"
+        return [*shape, "-", f"not {check.reason.split()[1]}", "-"]
+    if check.kind in ("dtype", "error", "guard", "missing"):
+        return [*shape, "-", check.dtype if check.kind == "dtype" else check.kind, "-"]
     bits = check.rule == "bit for bit"
     error = "nan" if check.max_error is None else "0" if not check.max_error else f"{check.max_error:.1e}"
     if check.ratio is None:

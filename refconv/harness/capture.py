@@ -112,7 +112,7 @@ def run(
     return recorder.trace
 
 
-class redirect(TorchFunctionMode):  # noqa: N801
+class Redirect(TorchFunctionMode):
     """Inside this block torch's functions of the family are computed by ours."""
 
     def __init__(self, backend: str) -> None:

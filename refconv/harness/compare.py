@@ -159,6 +159,8 @@ def _run(
         for name, a in arrays.items()
     }
     found = candidate.results(problem, leaves)
+    if found["output"].shape != grad.shape:
+        return found  # there is no gradient of a result of the wrong shape
     wanted = [name for name, a in leaves.items() if a.requires_grad]
     grads = torch.autograd.grad(found["output"], [leaves[n] for n in wanted], grad)
     return found | {f"grad_{n}": g for n, g in zip(wanted, grads, strict=True)}
@@ -171,8 +173,9 @@ def _judge(
     checks: list[Check] = []
     hint = ""
     for trial in trials:
-        arrays = {n: a.to(candidate.device) for n, a in trial.arrays.items()}
-        grad = None if trial.grad is None else trial.grad.to(candidate.device)
+        # Copies: a candidate that changes its inputs must not change the next one's.
+        arrays = {n: a.to(candidate.device, copy=True) for n, a in trial.arrays.items()}
+        grad = None if trial.grad is None else trial.grad.to(candidate.device, copy=True)
         try:
             row = _changed(row, algorithm=candidate.algorithm(problem))
             with guard.checked():

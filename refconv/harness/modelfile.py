@@ -1,4 +1,4 @@
-"""A model from text: ``model.py:Net`` or ``package.module:Net``, where Net is a class, a function or a module.
+"""A model from text: ``model.py:Net`` or ``package.module:Net``, a class, function or module.
 
 Whatever the user's file does wrong is one line, with Python's or torch's own message quoted.
 """
@@ -100,19 +100,20 @@ def _where(error: BaseException, path: Path) -> str:
 def _find(module: ModuleType, spec: str, name: str) -> Any:
     """What the module calls ``name``; if there is nothing, the models it has are listed."""
     where = spec.rpartition(":")[0] or spec
-    own = [
-        key
-        for key, value in vars(module).items()
-        if (isinstance(value, type) and issubclass(value, torch.nn.Module))
-        and value.__module__ == module.__name__
-        or isinstance(value, torch.nn.Module)
-    ]
+    own = [key for key, value in vars(module).items() if _is_model(value, module)]
     has = f"it has {', '.join(own)}" if own else "it defines no torch.nn.Module"
     if not name:
         raise UsageError(f"{where}: name the model, e.g. {where}:{own[0] if own else 'Net'}; {has}")
     if not hasattr(module, name):
         raise UsageError(f"{where} has no {name!r}{near(name, own)}; {has}")
     return getattr(module, name)
+
+
+def _is_model(value: Any, module: ModuleType) -> bool:
+    """Whether it is a torch.nn.Module, or a class of them that this very file defines."""
+    if isinstance(value, type):
+        return issubclass(value, torch.nn.Module) and value.__module__ == module.__name__
+    return isinstance(value, torch.nn.Module)
 
 
 def _build(spec: str, target: Any) -> torch.nn.Module:

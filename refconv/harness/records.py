@@ -140,7 +140,11 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self.path, self.count = path, 0
         try:
-            self._file = path.open("ab")
+            self._file = path.open("a+b")
+            if self._file.tell():  # a line that a killed run left unfinished is ended first
+                self._file.seek(-1, os.SEEK_END)
+                if self._file.read(1) != b"\n":
+                    self._file.write(b"\n")
         except OSError as error:
             raise UsageError(f"--records: {path} cannot be written: {error.strerror}") from None
 
@@ -164,7 +168,7 @@ class Writer:
 
 
 def read(path: Path) -> Iterator[Record]:
-    """The records of a file, in order; a last line that was cut off is left out.
+    """The records of a file, in order; a line that was cut off (by a killed run) is left out.
 
     Raises:
         UsageError: the file cannot be read, or a line is no record.
@@ -178,8 +182,10 @@ def read(path: Path) -> Iterator[Record]:
             continue
         try:
             yield _decoder.decode(line)
-        except msgspec.MsgspecError as error:
+        except msgspec.ValidationError as error:
             raise UsageError(f"{path}, line {number}: no record of {SCHEMA}: {error}") from None
+        except msgspec.DecodeError:
+            continue
 
 
 def default_path() -> Path:

@@ -82,11 +82,13 @@ def _ratios(value: np.ndarray, want: np.ndarray, bound: Bound) -> tuple[np.ndarr
     if bound.tolerance is None:
         return error, np.where(same_bits(value, want), 0.0, np.inf)
     tolerance = np.broadcast_to(bound.tolerance, want.shape)
-    ratio = np.where(error == 0, 0.0, error / tolerance)
+    equal = value == want  # of integers as integers: their float64 difference may be 0
+    ratio = np.where(equal, 0.0, np.where(tolerance > 0, error / tolerance, np.inf))
+    ratio = np.where(np.isnan(value), np.nan, ratio)
     ratio = np.where(np.isinf(tolerance), 0.0, ratio)  # nothing can be said of this cell
     finite = np.isfinite(want)
     # Infinity and NaN are right only where they are due: the same infinity, or any NaN for a NaN …
-    special = np.where((value == want) | (np.isnan(value) & np.isnan(want)), 0.0, np.inf)
+    special = np.where(equal | (np.isnan(value) & np.isnan(want)), 0.0, np.inf)
     ratio = np.where(finite | np.isinf(tolerance), ratio, special)
     # … or where the exact result, give or take its bound, is beyond the dtype's range.
     if value.dtype.kind == "f":

@@ -1,0 +1,89 @@
+"""Timing: the order of calls and the arithmetic; nothing here measures anything."""
+
+import pytest
+
+from refconv.harness import timing
+from refconv.harness.timing import Samples, interleave, ratio
+
+
+class FakeTimer:
+    """Runs the call as often as asked and reports the seconds that it claims to take."""
+
+    name = "fake"
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def time(self, call, calls):
+        names = [call() for _ in range(calls)]
+        return self.seconds[names[0]] * 1e9
+
+
+def run(seconds, **options):
+    log = []
+    calls = {name: (lambda n=name: log.append(n) or n) for name in seconds}
+    options = {"pause": lambda s: log.append("pause"), "losses": lambda: 0} | options
+    return interleave(calls, FakeTimer(seconds), **options), log
+
+
+def test_candidates_take_turns_with_a_pause_and_an_untimed_call_before_each():
+    samples, log = run({"a": 1.0, "b": 2.0}, budget=0, rounds=(2, 2))
+    warm_up, rounds = log[:4], log[4:]
+    assert warm_up == ["a", "a", "b", "b"]
+    assert rounds == ["pause", "a", "a", "pause", "b", "b"] * 2
+    assert samples["a"].ns == (1e9, 1e9)
+
+
+def test_short_calls_are_repeated_until_a_sample_is_long_enough():
+    samples, _ = run({"short": 1e-5, "long": 1.0}, budget=0, sample=1e-3)
+    assert (samples["short"].calls, samples["long"].calls) == (100, 1)
+
+
+def test_the_budget_decides_between_the_least_and_the_most_rounds():
+    for budget, expected in ((0, 5), (0.05, 22), (100, 31)):
+        samples, _ = run({"a": 1e-3}, budget=budget, gap=2e-4, sample=0)
+        assert len(samples["a"].ns) == pytest.approx(expected, abs=1)
+
+
+def test_rounds_in_which_the_processor_was_lost_are_kept_but_not_counted():
+    losses = iter([0, 0, 0, 50, 50, 50, 50, 50, 50, 50])  # before and after: round 2 is disturbed
+    samples, _ = run({"a": 1.0}, budget=0, rounds=(5, 5), losses=lambda: next(losses))
+    assert samples["a"].clean == (True, False, True, True, True)
+    assert len(samples["a"].counted) == 4
+    assert not samples["a"].busy
+
+
+def test_more_rounds_are_made_for_disturbed_ones_within_the_budget():
+    count = iter(range(0, 10**6, 100))
+    samples, _ = run({"a": 1e-6}, budget=60, rounds=(3, 4), losses=lambda: next(count))
+    assert len(samples["a"].ns) == 12  # three times the plan, then it gives up
+    assert samples["a"].busy
+    assert len(samples["a"].counted) == 12
+
+
+def make(*ns, clean=None):
+    return Samples("fake", 1, tuple(map(float, ns)), clean or (True,) * len(ns))
+
+
+def test_the_ratio_is_the_median_of_ratios_within_rounds():
+    ours, theirs = make(10, 30, 90), make(10, 20, 30)
+    assert ratio(ours, theirs) == 1.5  # of 1, 1.5, 3; the ratio of medians is 1.5 too …
+    assert ratio(make(10, 90, 30), theirs) == 1.0  # … of 1, 4.5, 1: here it would be 1.5
+
+
+def test_median_and_quartiles():
+    samples = make(1, 2, 3, 4, 100)
+    assert samples.median == 3
+    assert samples.iqr == 2
+    assert make(7).iqr == 0
+
+
+def test_threads_are_equal_and_the_allocator_is_named():
+    threads = timing.equal_threads()
+    assert len(set(threads.values())) == 1
+    assert timing.steady_allocator()
+
+
+def test_there_is_a_clock_for_each_device():
+    assert timing.timer("cpu").name == "perf_counter"
+    assert timing.timer("cuda").name == "cuda_events"
