@@ -1,7 +1,8 @@
 """The ``refconv`` command: one module a sub-command, imported only when it is called.
 
-Exit codes: 0 all agree, 1 something differs, 2 the command line or a file cannot be understood, 3 what was asked for
-is not available here, 130 interrupted. Results go to stdout, everything else to stderr. An error is one line.
+Exit codes: 0 all agree, 1 something differs, 2 the command line or a file cannot be understood, 3
+what was asked for is not available here, 130 interrupted. Results go to stdout, everything else to
+stderr. An error is one line.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any, NoReturn
 
 from ..errors import RefconvError, UnavailableError
 
-#: Sub-command → its line in ``refconv --help``; its function ``command`` is in the module of the same name.
+#: Sub-command → its line in ``refconv --help``; its function ``command`` is in the module of the
+#: same name.
 COMMANDS = {
     "compare": "Run cases on every backend against torch: shapes, values, gradients, times.",
 }
@@ -63,13 +65,14 @@ def _call(argv: list[str]) -> int:
 
 
 def app(wanted: str) -> Any:
-    """The typer application, with the sub-command ``wanted`` in full and the others by name only."""
+    """The typer application: the sub-command ``wanted`` in full, the others by name only."""
     import typer
 
     application = typer.Typer(
         name="refconv",
         help="Reference convolution: kernels to read, an oracle to trust, a benchmark to believe.",
-        epilog="Example: refconv compare 'nn.Conv2d(6,16,5)' --in 1x6x14x14.   Alone, refconv runs the cs231n example.",
+        epilog="Example: refconv compare 'nn.Conv2d(6,16,5)' --in 1x6x14x14. "
+        "Alone, refconv runs the cs231n example.",
         add_completion=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 EPILOG = (
     "Examples: refconv compare   ·   refconv compare resnet50 --backends numba,torch   ·   "
-    "refconv compare 'nn.Conv2d(6,16,5)' --in 1x6x14x14 --backward   ·   refconv compare model.py:Net --in 3x32x32"
+    "refconv compare 'nn.Conv2d(6,16,5)' --in 1x6x14x14 --backward   ·   "
+    "refconv compare model.py:Net --in 3x32x32"
 )
 DEFAULT_SET = "classics"
 #: Seconds one call of the naive loops may take: by default, and where naive was asked for by name.
@@ -32,8 +33,8 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="[CASE]…",
-            help="A set (resnet50), a case of it (resnet50:conv1), a torch call, our label, a benchdnn or MIOpenDriver "
-            "line, or a model (model.py:Net). Default: classics.",
+            help="A set (resnet50), a case of it (resnet50:conv1), a torch call, our label, a "
+            "benchdnn or MIOpenDriver line, or a model (model.py:Net). Default: classics.",
             show_default=False,
         ),
     ] = None,
@@ -42,7 +43,9 @@ def command(
     ] = None,
     backends: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="E.g. naive,numba:direct,torch; default: all there are."),
+        typer.Option(
+            metavar="NAMES", help="E.g. naive,numba:direct,torch; default: all there are."
+        ),
     ] = None,
     dtype: Annotated[
         str | None, typer.Option(metavar="DTYPE", help="float32, float64, bfloat16, int64, …")
@@ -78,7 +81,9 @@ def command(
     patience: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS", help="What one call of naive may take.", show_default="0.6; if named 60"
+            metavar="SECONDS",
+            help="What one call of naive may take.",
+            show_default="0.6; if named 60",
         ),
     ] = None,
 ) -> int:
@@ -96,9 +101,15 @@ def command(
 
     by_name = any(word.partition(":")[0] == "naive" for word in named)
     options = compare.Options(
-        backends=named, devices=candidates.devices(device), backward=backward, seed=seed, time=time,
-        image=image, allow=allowed, patience=PATIENCE[by_name] if patience is None else patience,
-    )  # fmt: skip
+        backends=named,
+        devices=candidates.devices(device),
+        backward=backward,
+        seed=seed,
+        time=time,
+        image=image,
+        allow=allowed,
+        patience=PATIENCE[by_name] if patience is None else patience,
+    )
     candidates.candidates(named, options.devices)  # refuse unknown names before any work
     work = _work(specs, in_shape, dtype, options)
     run = environment.describe(shlex.join(["refconv", *sys.argv[1:]]))
@@ -169,7 +180,9 @@ def _work(
 
 
 def is_model(spec: str, sets: dict[str, str]) -> bool:
-    """Whether ``spec`` names a torch module: ``file.py:Class``, or ``package.module:Class`` if there is such a package."""
+    """Whether ``spec`` names a torch module: ``file.py:Class``, or ``package.module:Class`` if
+    there is such a package.
+    """
     if ".py:" in spec:
         return True
     found = re.fullmatch(r"([A-Za-z_]\w*)((?:\.\w+)*):([A-Za-z_]\w*)", spec)
@@ -191,7 +204,9 @@ def _model(spec: str, in_shape: str | None, options: Options) -> Iterator[Result
 
 
 def _print(report: Any, json: str | None, md: str | None) -> None:
-    """To stdout: JSON or Markdown if one of them was asked for without a file, else the terminal's text."""
+    """To stdout: JSON or Markdown if one of them was asked for without a file, else the terminal's
+    text.
+    """
     shown = False
     for where, text in ((json, report.json), (md, report.markdown)):
         if where is None:
@@ -206,4 +221,3 @@ def _print(report: Any, json: str | None, md: str | None) -> None:
             raise UsageError(f"{where} cannot be written: {error.strerror}") from None
     if not shown:
         report.show()
-

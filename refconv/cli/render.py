@@ -1,4 +1,6 @@
-"""What a run looks like: on a terminal, piped, as Markdown and as JSON. One screen: the verdict first, what to do last."""
+"""What a run looks like: on a terminal, piped, as Markdown and as JSON. One screen: the verdict
+first, what to do last.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,34 @@ from rich.text import Text
 
 from ..harness.records import SCHEMA, Check, Environment, Result
 
-STYLE = {"ok": "green", "wrong": "bold red", "error": "bold red", "doubt": "bold yellow", "skipped": "dim"}
+STYLE = {
+    "ok": "green",
+    "wrong": "bold red",
+    "error": "bold red",
+    "doubt": "bold yellow",
+    "skipped": "dim",
+}
 FAILED = ("wrong", "error", "doubt")
-PLAIN = str.maketrans({
-    "✔": "OK", "✘": "FAILED:", "×": "x", "·": "|", "→": "->", "µ": "u", "…": "...", "–": "-", "≤": "<=", "—": "-",
-})  # fmt: skip
+PLAIN = str.maketrans(
+    {
+        "✔": "OK",
+        "✘": "FAILED:",
+        "×": "x",
+        "·": "|",
+        "→": "->",
+        "µ": "u",
+        "…": "...",
+        "–": "-",
+        "≤": "<=",
+        "—": "-",
+    }
+)
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that neither wraps nor colours where no terminal is (NO_COLOR and FORCE_COLOR are rich's)."""
+    """A console that neither wraps nor colours where no terminal is (NO_COLOR and FORCE_COLOR are
+    rich's).
+    """
     made = Console(stderr=stderr, highlight=False, soft_wrap=False)
     if not made.is_terminal:
         made = Console(stderr=stderr, highlight=False, width=400)
@@ -35,7 +56,9 @@ def console(stderr: bool = False) -> Console:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar on stderr, if that is a terminal; it redraws only between cases, never while one is timed."""
+    """A progress bar on stderr, if that is a terminal; it redraws only between cases, never while
+    one is timed.
+    """
     err = console(stderr=True)
     if not err.is_terminal or total < 2:
         yield lambda name: None
@@ -97,7 +120,9 @@ class Report:
 
     @cached_property
     def idle(self) -> list[str]:
-        """Named backends that were skipped everywhere; or, if nothing at all was judged, ``nothing``."""
+        """Named backends that were skipped everywhere; or, if nothing at all was judged,
+        ``nothing``.
+        """
         judged = {row.backend for row in (*self.passed, *self.failed)}
         seen = {row.backend for row in self.rows}
         missing = [name for name in self.named if name in seen and name not in judged]
@@ -105,7 +130,9 @@ class Report:
 
     @cached_property
     def headline(self) -> str:
-        """The verdict in one line, with a word as well as a symbol; skipped is never counted as passed."""
+        """The verdict in one line, with a word as well as a symbol; skipped is never counted as
+        passed.
+        """
         judged = len(self.passed) + len(self.failed)
         many = len(self.cases) > 1
         if not judged:
@@ -196,7 +223,9 @@ class Report:
     def repro(self) -> str:
         """A command that shows the first failure, or the case, again."""
         rows = self.failed or list(self.rows)
-        only = f" --backends {rows[0].backend}" if self.failed and rows[0].backend != "torch" else ""
+        only = (
+            f" --backends {rows[0].backend}" if self.failed and rows[0].backend != "torch" else ""
+        )
         return f"refconv compare {shlex.quote(rows[0].label)} {self.again}{only}"
 
     def show(self) -> None:
@@ -210,7 +239,9 @@ def as_markdown(table: Table) -> str:
     """A rich table's cells as a Markdown table."""
     heads = [str(column.header).replace("\n", " ").replace("|", "\\|") for column in table.columns]
     rows = zip(*(column.cells for column in table.columns), strict=True)
-    plain = [[str(getattr(cell, "plain", cell)).replace("|", "\\|") for cell in row] for row in rows]
+    plain = [
+        [str(getattr(cell, "plain", cell)).replace("|", "\\|") for cell in row] for row in rows
+    ]
     right = [column.justify == "right" for column in table.columns]
     lines = [heads, ["--:" if r else ":--" for r in right], *plain]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -231,7 +262,9 @@ def three(x: float) -> str:
 
 def status_text(row: Result) -> Text:
     """The row's verdict in its colour."""
-    return Text(row.status if row.status in ("ok", "skipped") else row.status.upper(), STYLE[row.status])
+    return Text(
+        row.status if row.status in ("ok", "skipped") else row.status.upper(), STYLE[row.status]
+    )
 
 
 def worst(checks: Sequence[Check]) -> Check | None:

@@ -25,7 +25,9 @@ WIDE = 100
 def show(report: Report) -> None:
     """Print the whole page to stdout."""
     out = console()
-    style = "bold red" if report.exit_code == 1 else "bold yellow" if report.exit_code else "bold green"
+    style = (
+        "bold red" if report.exit_code == 1 else "bold yellow" if report.exit_code else "bold green"
+    )
     line(out, report.headline, style)
     one = len(report.cases) == 1
     if one:
@@ -105,6 +107,8 @@ def skipped(rows: Iterable[Result]) -> list[str]:
     lines = []
     for (backend, short), reasons in found.items():
         count = sum(reasons.values())
-        reason = next(iter(reasons)) if len(reasons) == 1 else f"{short} (--patience SECONDS runs it)"
+        reason = (
+            next(iter(reasons)) if len(reasons) == 1 else f"{short} (--patience SECONDS runs it)"
+        )
         lines.append(f"skipped: {backend}{f' in {count} cases' if count > 1 else ''}: {reason}")
     return lines

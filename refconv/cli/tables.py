@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def grid(*heads: str, right: Sequence[int] = ()) -> Table:
     """A table without lines; the columns ``right`` are aligned to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False
+    )
     for i, head in enumerate(heads):
         table.add_column(head, justify="right" if i in right else "left", no_wrap=True)
     return table
@@ -69,7 +71,13 @@ def _numbers(check: Check, wide: bool) -> list[str]:
     if check.kind in ("dtype", "error", "guard", "missing"):
         return [*shape, "-", check.dtype if check.kind == "dtype" else check.kind, "-"]
     bits = check.rule == "bit for bit"
-    error = "nan" if check.max_error is None else "0" if not check.max_error else f"{check.max_error:.1e}"
+    error = (
+        "nan"
+        if check.max_error is None
+        else "0"
+        if not check.max_error
+        else f"{check.max_error:.1e}"
+    )
     if check.ratio is None:
         ratio = "inf"
     elif check.ratio == 0:
@@ -101,7 +109,11 @@ def set_table(report: Report) -> Table:
     for (name, _), rows in report.cases.items():
         by = {(r.backend, r.device): r for r in rows}
         largest = max((c.ratio or 0 for r in rows if r.status == "ok" for c in r.checks), default=0)
-        cells: list[Text | str] = [name, f"{rows[0].work:,}", f"{largest:.3f}" if largest else "equal"]
+        cells: list[Text | str] = [
+            name,
+            f"{rows[0].work:,}",
+            f"{largest:.3f}" if largest else "equal",
+        ]
         cells += [_peer(by.get(key)) for key in peers]
         cells += [_other(by.get(key)) for key in others]
         bad = [r for r in rows if r.status not in ("ok", "skipped")]
@@ -140,7 +152,17 @@ def _other(row: Result | None) -> Text | str:
 
 def totals(report: Report) -> Table:
     """A row a backend: how often it was right, wrong or skipped, and how fast."""
-    heads = ["backend", "device", "ok", "wrong", "skipped", "err/bound", "×torch geomean", "fastest", "slowest"]
+    heads = [
+        "backend",
+        "device",
+        "ok",
+        "wrong",
+        "skipped",
+        "err/bound",
+        "×torch geomean",
+        "fastest",
+        "slowest",
+    ]
     table = grid(*heads, right=range(2, len(heads)))
     for backend, device in _columns(report):
         mine = [r for r in report.rows if (r.backend, r.device) == (backend, device)]
@@ -153,10 +175,19 @@ def totals(report: Report) -> Table:
         speed = ["", "", ""]
         if mean is not None:  # disturbed timings count only where there are no others
             mark = "" if quiet else "*"
-            speed = [f"{three(mean)}×{mark} ({len(times)} of {len(mine)})", f"{three(min(times))}×", f"{three(max(times))}×"]
+            speed = [
+                f"{three(mean)}×{mark} ({len(times)} of {len(mine)})",
+                f"{three(min(times))}×",
+                f"{three(max(times))}×",
+            ]
         wrong = len(mine) - sum(count.values())
         table.add_row(
-            backend, device, str(count["ok"]), Text(str(wrong), "bold red" if wrong else ""),
-            str(count["skipped"]), f"{largest:.3f}" if largest else "equal" if count["ok"] else "", *speed,
-        )  # fmt: skip
+            backend,
+            device,
+            str(count["ok"]),
+            Text(str(wrong), "bold red" if wrong else ""),
+            str(count["skipped"]),
+            f"{largest:.3f}" if largest else "equal" if count["ok"] else "",
+            *speed,
+        )
     return table

@@ -1,7 +1,8 @@
-"""Problem → call: the one place that knows how a problem is asked of torch.nn.functional, or of anything like it.
+"""Problem → call: the one place that knows how a problem is asked of torch.nn.functional, or of
+anything like it.
 
-A problem's numbers become keyword arguments; the arrays keep torch's names, so ``torch.nn.functional``,
-``refconv.functional`` and a user's own module are called alike.
+A problem's numbers become keyword arguments; the arrays keep torch's names, so
+``torch.nn.functional``, ``refconv.functional`` and a user's own module are called alike.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ Arrays = dict[str, Any]
 
 
 def bind(namespace: Any, problem: Any, arrays: Arrays, **extra: Any) -> Callable[[], Any]:
-    """A call without arguments that computes ``problem`` with a function of ``namespace``: what is timed.
+    """A call without arguments that computes ``problem`` with a function of ``namespace``: what is
+    timed.
 
     Args:
         namespace: has torch's names and signatures.
@@ -84,9 +86,12 @@ def _numbers(problem: Any) -> dict[str, Any]:
         return _unpool(problem)
     size = {"output_size": problem.size} if problem.op == "fold" else {}
     return {
-        **size, "kernel_size": problem.kernel, "dilation": problem.dilation, "padding": problem.padding,
+        **size,
+        "kernel_size": problem.kernel,
+        "dilation": problem.dilation,
+        "padding": problem.padding,
         "stride": problem.stride,
-    }  # fmt: skip
+    }
 
 
 def _significant(flat: tuple[int, ...]) -> tuple[int, ...]:
@@ -117,7 +122,9 @@ def _is_same(problem: ConvProblem) -> bool:
 
 
 def _outer_padding(problem: Any) -> tuple[int, ...] | None:
-    """The zeros that torch's convolution has no argument for: more on one side than on the other, with a stride."""
+    """The zeros that torch's convolution has no argument for: more on one side than on the other,
+    with a stride.
+    """
     if not isinstance(problem, ConvProblem) or problem.transposed:
         return None
     if not _lopsided(problem) or _is_same(problem):
@@ -132,9 +139,14 @@ def _cut(problem: Any) -> tuple[Any, ...] | None:
     whole = tuple(
         window.out_size(size, k, s, p, d)
         for size, k, s, p, d in zip(
-            problem.in_size, problem.kernel, problem.stride, problem.padding, problem.dilation, strict=True
+            problem.in_size,
+            problem.kernel,
+            problem.stride,
+            problem.padding,
+            problem.dilation,
+            strict=True,
         )
-    )  # fmt: skip
+    )
     return None if whole == problem.out_size else (..., *(slice(o) for o in problem.out_size))
 
 
@@ -142,8 +154,10 @@ def _pool(problem: PoolProblem) -> dict[str, Any]:
     if problem.adaptive:
         return {"output_size": problem.out_size if problem.rank > 1 else problem.out_size[0]}
     common = {
-        "kernel_size": problem.kernel, "stride": problem.stride, "ceil_mode": problem.ceil_mode,
-    }  # fmt: skip
+        "kernel_size": problem.kernel,
+        "stride": problem.stride,
+        "ceil_mode": problem.ceil_mode,
+    }
     if problem.norm is not None:
         if problem.rank == 1:
             common |= {"kernel_size": problem.kernel[0], "stride": problem.stride[0]}
@@ -157,7 +171,9 @@ def _pool(problem: PoolProblem) -> dict[str, Any]:
 
 
 def _unpool(problem: IndexProblem) -> dict[str, Any]:
-    """A kernel and a stride that lead from the small side to the large one; the indices do the rest."""
+    """A kernel and a stride that lead from the small side to the large one; the indices do the
+    rest.
+    """
     stride = tuple(
         max(1, large // max(1, small))
         for large, small in zip(problem.large, problem.small, strict=True)

@@ -79,10 +79,12 @@ def devices(wanted: str = "auto") -> tuple[str, ...]:
 
 
 def candidates(named: tuple[str, ...], on: tuple[str, ...]) -> list[Candidate]:
-    """The candidates called ``named`` (none: all there are, the unavailable ones with their reason).
+    """The candidates called ``named`` (none: all there are, the unavailable ones with their
+    reason).
 
     Raises:
-        UsageError: an unknown backend or algorithm. UnavailableError: a named backend cannot run here.
+        UsageError: an unknown backend or algorithm. UnavailableError: a named backend cannot run
+            here.
     """
     known = {n: i for i, n in enumerate(ORDER)}
     wanted = named or sorted([*registry(), "torch"], key=lambda n: known.get(n, len(known)))

@@ -1,8 +1,10 @@
-"""The main job: one case, every candidate; shapes, dtypes, values, gradients, and the time of what passed.
+"""The main job: one case, every candidate; shapes, dtypes, values, gradients, and the time of what
+passed.
 
-Every candidate is judged alike, torch included: against our own float64 reference, per element, on whole numbers (must
-be equal) and on real ones (must be within the proven bound). The reference itself is first checked against torch in
-float64; where these two disagree, nothing can be said, and that is a failure too.
+Every candidate is judged alike, torch included: against our own float64 reference, per element, on
+whole numbers (must be equal) and on real ones (must be within the proven bound). The reference
+itself is first checked against torch in float64; where these two disagree, nothing can be said, and
+that is a failure too.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from . import calls, environment, inputs, timing
 from .candidates import Candidate, candidates
 from .records import Check, Result, Timing
 
-#: Innermost steps a second of the naive loops; measured on one core of a 2020s server, within a factor of 2.
+#: Innermost steps a second of the naive loops; measured on one core of a 2020s server, within a
+#: factor of 2.
 NAIVE_RATE = 2.0e6
 
 
@@ -126,7 +129,9 @@ def _trials(problem: Any, options: Options) -> list[Trial]:
 
 
 def _doubts(problem: Any, trial: Trial) -> list[Check]:
-    """Where torch in float64 on the CPU contradicts the reference; empty where torch has no such op to ask."""
+    """Where torch in float64 on the CPU contradicts the reference; empty where torch has no such op
+    to ask.
+    """
     dtype = reference.wide(problem.dtype)
     if dtype == "int64":
         return []  # the candidates' comparison is equality already, torch among them
@@ -187,7 +192,9 @@ def _judge(
                 Check(result="output", data=trial.data, ok=False, kind="guard", reason=str(error))
             )
             continue
-        except Exception as error:  # a candidate may fail in any way; it must not take the others along
+        except (
+            Exception
+        ) as error:  # a candidate may fail in any way; it must not take the others along
             return _failed(row, candidate, checks, trial, error)
         precision = row.precision if row.precision in options.allow else "ieee"
         for e in trial.expected:
@@ -207,7 +214,9 @@ def _judge(
 def _failed(
     row: Result, candidate: Candidate, checks: list[Check], trial: Trial, error: Exception
 ) -> Result:
-    """An exception: torch refusing an op that we have is a gap of the peer's; anything else is an error."""
+    """An exception: torch refusing an op that we have is a gap of the peer's; anything else is an
+    error.
+    """
     text = " ".join(str(error).split())[:300] or type(error).__name__
     if not candidate.ours and isinstance(error, RuntimeError | TypeError | ValueError):
         return _changed(row, status="skipped", reason=f"torch refuses it: {text}")
@@ -237,22 +246,44 @@ def _check(
     v = verdict.compare(got, expected.want, limit, about)
     finite = lambda x: x if x is not None and x == x and abs(x) != float("inf") else None  # noqa: E731
     return Check(
-        result=expected.name, data=data, ok=v.ok, kind=v.kind, reason=v.reason, shape=tuple(got.shape),
-        dtype=str(got.dtype).removeprefix("torch."), rule=limit.rule, terms=limit.terms, exact=limit.exact,
-        max_error=finite(v.error), worst=v.worst, ratio=finite(v.ratio), wrong=v.wrong, cells=v.cells,
+        result=expected.name,
+        data=data,
+        ok=v.ok,
+        kind=v.kind,
+        reason=v.reason,
+        shape=tuple(got.shape),
+        dtype=str(got.dtype).removeprefix("torch."),
+        rule=limit.rule,
+        terms=limit.terms,
+        exact=limit.exact,
+        max_error=finite(v.error),
+        worst=v.worst,
+        ratio=finite(v.ratio),
+        wrong=v.wrong,
+        cells=v.cells,
         detects=bounds.detectable(limit, expected.want),
-    )  # fmt: skip
+    )
 
 
 def _row(case: Any, candidate: Candidate, options: Options) -> Result:
     problem = case.problem
     return Result(
-        case=case.name, label=label.format(problem), source=getattr(case, "source", ""), op=problem.op,
-        dtype=problem.dtype, input_shape=input_shape(problem), output_shape=tuple(problem.output_shape),
-        work=calls.work(problem), seed=options.seed, backend=candidate.backend, device=candidate.device,
-        precision=environment.precision(candidate.device if not candidate.ours else "", problem.dtype),
+        case=case.name,
+        label=label.format(problem),
+        source=getattr(case, "source", ""),
+        op=problem.op,
+        dtype=problem.dtype,
+        input_shape=input_shape(problem),
+        output_shape=tuple(problem.output_shape),
+        work=calls.work(problem),
+        seed=options.seed,
+        backend=candidate.backend,
+        device=candidate.device,
+        precision=environment.precision(
+            candidate.device if not candidate.ours else "", problem.dtype
+        ),
         status="skipped",
-    )  # fmt: skip
+    )
 
 
 def _changed(row: Result, **values: Any) -> Result:
@@ -295,8 +326,14 @@ def _timed(
         made[candidate] = _changed(
             row,
             timing=Timing(
-                timer=s.timer, calls=s.calls, samples_ns=s.ns, clean=s.clean, busy=s.busy, median_ns=s.median,
-                iqr_ns=s.iqr, vs_torch=ratio,
+                timer=s.timer,
+                calls=s.calls,
+                samples_ns=s.ns,
+                clean=s.clean,
+                busy=s.busy,
+                median_ns=s.median,
+                iqr_ns=s.iqr,
+                vs_torch=ratio,
             ),
-        )  # fmt: skip
+        )
     return made

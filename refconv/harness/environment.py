@@ -1,14 +1,16 @@
-"""Where a run happens: machine, versions, threads and the precision in effect, read and never assumed."""
+"""Where a run happens: machine, versions, threads and the precision in effect, read and never
+assumed.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
-import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,7 +20,9 @@ from .records import Environment
 
 
 def describe(command: str) -> Environment:
-    """Everything a reader of the records needs to know; sets equal threads and the steady allocator on the way."""
+    """Everything a reader of the records needs to know; sets equal threads and the steady allocator
+    on the way.
+    """
     return Environment(
         command=command,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -60,10 +64,11 @@ def cpu_model() -> str:
 
 
 def precision(device: str, dtype: str = "float32") -> str:
-    """How a convolution of ``dtype`` multiplies on ``device`` right now: its dtype, or a narrower format.
+    """How a convolution of ``dtype`` multiplies on ``device`` right now: its dtype, or a narrower
+    format.
 
-    torch's convolutions on CUDA use TF32 for float32 unless told otherwise, and since 2.9 there are two ways to tell;
-    reading the old one after the new one was set raises.
+    torch's convolutions on CUDA use TF32 for float32 unless told otherwise, and since 2.9 there are
+    two ways to tell; reading the old one after the new one was set raises.
     """
     short = {"float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16"}
     name = short.get(dtype, dtype)
@@ -77,7 +82,7 @@ def precision(device: str, dtype: str = "float32") -> str:
 
 
 def _tf32() -> bool:
-    conv = getattr(torch.backends.cudnn, "conv", None)
+    conv: Any = getattr(torch.backends.cudnn, "conv", None)
     if hasattr(conv, "fp32_precision"):
         return conv.fp32_precision == "tf32"
     try:
@@ -87,7 +92,9 @@ def _tf32() -> bool:
 
 
 def commit() -> str:
-    """The commit of the checkout that refconv runs from, with ``+`` if it was changed; empty outside of one."""
+    """The commit of the checkout that refconv runs from, with ``+`` if it was changed; empty
+    outside of one.
+    """
     here = Path(__file__).resolve().parent.parent.parent
     if not (here / ".git").exists():
         return ""
@@ -102,8 +109,3 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return head + ("+" if changed else "")
-
-
-def command_line() -> str:
-    """The command as it was typed, more or less."""
-    return " ".join(["refconv", *sys.argv[1:]])

@@ -1,8 +1,9 @@
 """Seeded inputs for a problem, in two kinds that find different faults; both are always run.
 
-``integer``: whole numbers so small that every partial sum is exact in the accumulator. Any order then gives the same
-bits, so the results must be equal, and a wrong index cannot hide. ``real``: zero-mean normal numbers, which cancel and
-round: lost precision shows. An image can stand in for the real input of a first layer.
+``integer``: whole numbers so small that every partial sum is exact in the accumulator. Any order
+then gives the same bits, so the results must be equal, and a wrong index cannot hide. ``real``:
+zero-mean normal numbers, which cancel and round: lost precision shows. An image can stand in for
+the real input of a first layer.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def gradient(problem: Any, kind: str, seed: int = 0) -> torch.Tensor:
 
 
 def amplitude(problem: Any) -> int:
-    """The largest A with ``n*A*A + A`` exact in the accumulator, for every pass of the problem; at most 15 (F11).
+    """The largest A with ``n*A*A + A`` exact in the accumulator, for every pass of the problem; at
+    most 15 (F11).
 
     For 16 bits and fewer it is 2: results should be small enough to be stored exactly as well.
     """
@@ -95,7 +97,9 @@ def positions(shape: tuple[int, ...], limit: int, seed: int) -> np.ndarray:
 
 
 def tensor(values: np.ndarray, dtype: str, rng: np.random.Generator, kind: str) -> torch.Tensor:
-    """``values`` as a tensor of ``dtype``: rounded, made whole or non-negative, or given an imaginary part."""
+    """``values`` as a tensor of ``dtype``: rounded, made whole or non-negative, or given an
+    imaginary part.
+    """
     if dtype.startswith("complex"):
         shuffled = rng.permutation(values.ravel()).reshape(values.shape)
         values = values + 1j * shuffled
@@ -109,7 +113,9 @@ def tensor(values: np.ndarray, dtype: str, rng: np.random.Generator, kind: str) 
 
 
 def takes_image(problem: Any) -> bool:
-    """Whether a picture can be the input: a 2-D convolution or pooling of 1, 3 or 4 channels of floats."""
+    """Whether a picture can be the input: a 2-D convolution or pooling of 1, 3 or 4 channels of
+    floats.
+    """
     known = isinstance(problem, ConvProblem | PoolProblem) and problem.rank == 2
     if not known or "float" not in problem.dtype:
         return False
@@ -117,7 +123,8 @@ def takes_image(problem: Any) -> bool:
 
 
 def image(path: Path, problem: Any) -> torch.Tensor:
-    """The picture at ``path``, cropped to the input's proportions, resized to it, scaled to 0 … 1; once a batch row.
+    """The picture at ``path``, cropped to the input's proportions, resized to it, scaled to 0 … 1;
+    once a batch row.
 
     Raises:
         UsageError: the file is missing or no picture, or the problem's input is no picture.
@@ -141,7 +148,9 @@ def image(path: Path, problem: Any) -> torch.Tensor:
 
 
 def _indices(problem: IndexProblem, rng: np.random.Generator) -> torch.Tensor:
-    """Flat positions in the large side, distinct within a plane (equal ones would leave the winner undefined)."""
+    """Flat positions in the large side, distinct within a plane (equal ones would leave the winner
+    undefined).
+    """
     planes, small, large = prod(problem.lead), prod(problem.small), prod(problem.large)
     rows = [np.resize(rng.permutation(large), small) for _ in range(planes)]
     flat = np.array(rows, dtype=np.int64).reshape(*problem.lead, *problem.small)

@@ -1,6 +1,7 @@
 """Records: what a run writes down, as typed structs and as JSON lines that are only ever appended.
 
-One line a record, flushed as it is made, so that an interrupted run keeps what it has. Schema ``refconv.compare/1``.
+One line a record, flushed as it is made, so that an interrupted run keeps what it has. Schema
+``refconv.compare/1``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         result: output, indices, grad_input, grad_weight, grad_bias, or a layer's name.
         data: integer, real or image.
         kind: ok, shape, dtype, value, guard or error.
-        rule: formula of the bound; ``terms``: the largest number of terms; ``exact``: share of cells that must be equal.
+        rule: formula of the bound; ``terms``: the largest number of terms; ``exact``: share of
+            cells that must be equal.
         max_error: absolute; None where there is none to speak of (shapes differ, NaN).
         ratio: error / bound in the worst cell; None if infinite (``wrong`` is then above 0).
         detects: the smallest fault that is surely caught, relative to a typical result.
@@ -54,7 +56,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Args:
         samples_ns: raw, one a round; ``clean`` says which rounds no other process disturbed.
         busy: whether too few were clean, so that all count: these times are not to be trusted.
-        vs_torch: median over rounds of this candidate's time over torch's on the same device; below 1 is faster.
+        vs_torch: median over rounds of this candidate's time over torch's on the same device; below
+            1 is faster.
     """
 
     timer: str
@@ -162,7 +165,10 @@ class Writer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.close()
 

@@ -1,10 +1,12 @@
-"""Timing that is fair by construction: candidates take turns in one process, under the same threads and allocator.
+"""Timing that is fair by construction: candidates take turns in one process, under the same threads
+and allocator.
 
-Every round calls each candidate once (A B C A B C …), so that clocks, caches and neighbours change for all of them
-alike; before its timed calls a candidate makes one untimed call, after a short pause in which the previous one's
-worker threads go to sleep. Ratios are taken within a round, then their median. A round in which other processes took
-the processor away is kept but not counted: one waiting thread makes a parallel call 100 times slower. Where nearly
-every round is like that, all are counted and the row is marked busy.
+Every round calls each candidate once (A B C A B C …), so that clocks, caches and neighbours change
+for all of them alike; before its timed calls a candidate makes one untimed call, after a short
+pause in which the previous one's worker threads go to sleep. Ratios are taken within a round, then
+their median. A round in which other processes took the processor away is kept but not counted: one
+waiting thread makes a parallel call 100 times slower. Where nearly every round is like that, all
+are counted and the row is marked busy.
 """
 
 from __future__ import annotations
@@ -143,8 +145,8 @@ def interleave(
     """Time ``candidates`` in turns.
 
     Args:
-        budget: seconds that the measurement may take, pauses included; up to three times that while too few rounds
-            are clean. The least number of rounds comes first.
+        budget: seconds that the measurement may take, pauses included; up to three times that while
+            too few rounds are clean. The least number of rounds comes first.
         rounds: least and most rounds.
         sample: seconds that a sample should last: short calls are repeated.
         gap: seconds between two candidates.
@@ -194,7 +196,8 @@ def equal_threads() -> dict[str, int]:
     if "numba" in sys.modules or _installed("numba"):
         import numba
 
-        numba.set_num_threads(min(threads["torch"], numba.config.NUMBA_NUM_THREADS))
+        most: Any = numba.config
+        numba.set_num_threads(min(threads["torch"], most.NUMBA_NUM_THREADS))
         threads["numba"] = numba.get_num_threads()
     return threads
 
@@ -208,8 +211,8 @@ def _installed(name: str) -> bool:
 def steady_allocator() -> str:
     """Let glibc keep freed memory for the whole process, for both sides; says what was set.
 
-    By default every large result is mapped afresh and page-faulted on every call, which costs torch up to 5 times the
-    convolution itself: a comparison would measure the allocator.
+    By default every large result is mapped afresh and page-faulted on every call, which costs torch
+    up to 5 times the convolution itself: a comparison would measure the allocator.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

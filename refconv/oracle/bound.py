@@ -1,12 +1,14 @@
-"""Proven error bounds, per element: how far any legal order of the declared arithmetic may be from the exact result.
+"""Proven error bounds, per element: how far any legal order of the declared arithmetic may be from
+the exact result.
 
-A result is a sum of ``n`` terms whose absolute values sum to ``S``. Every rounding multiplies a term by ``1 + d`` with
-``|d| <= u``; a term that passes through at most ``k`` of them is off by at most ``g(k, u) = k*u / (1 - k*u)`` of
-itself, so the sum is off by at most ``g(k, u) * S``, in any order, with or without FMA. The right scale is S of that
-very element: a maximum over the tensor, or an absolute tolerance, is blind in quiet channels.
+A result is a sum of ``n`` terms whose absolute values sum to ``S``. Every rounding multiplies a
+term by ``1 + d`` with ``|d| <= u``; a term that passes through at most ``k`` of them is off by at
+most ``g(k, u) = k*u / (1 - k*u)`` of itself, so the sum is off by at most ``g(k, u) * S``, in any
+order, with or without FMA. The right scale is S of that very element: a maximum over the tensor, or
+an absolute tolerance, is blind in quiet channels.
 
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 3.1; the numbers F1, F3, F4, F11, F14 name the
-formulas of this project's notes on the oracle.
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 3.1; the numbers F1, F3, F4, F11,
+F14 name the formulas of this project's notes on the oracle.
 """
 
 from __future__ import annotations
@@ -58,8 +60,8 @@ class Arithmetic:
 
     Args:
         dtype: of the result.
-        u_in, u_acc, u_out: unit roundoff of inputs (0: used as they are), of products and sums, of the stored result
-            (0: stored as accumulated).
+        u_in, u_acc, u_out: unit roundoff of inputs (0: used as they are), of products and sums, of
+            the stored result (0: stored as accumulated).
         tiny: what one underflow can lose, while summing and when stored.
         digits: of the accumulator: integers up to ``2**digits`` are exact in it.
         out_digits: of the stored result.
@@ -80,8 +82,9 @@ def arithmetic(dtype: str, precision: str = "ieee") -> Arithmetic:
     """What is declared for ``dtype``: itself, or for 16 bits and fewer, accumulation in float32.
 
     Args:
-        precision: ``ieee``, or ``tf32``: float32 inputs lose digits before they are multiplied (2**-10, as hardware
-            that truncates does) and tensor cores truncate while they add (2**-23). Source: F3, F4.
+        precision: ``ieee``, or ``tf32``: float32 inputs lose digits before they are multiplied
+            (2**-10, as hardware that truncates does) and tensor cores truncate while they add
+            (2**-23). Source: F3, F4.
     """
     part = PARTS.get(dtype, dtype)
     if part not in DIGITS:  # integers: nothing rounds
@@ -102,7 +105,9 @@ def arithmetic(dtype: str, precision: str = "ieee") -> Arithmetic:
 
 
 def g(k: Any, u: float) -> Any:
-    """``k*u / (1 - k*u)``: the relative error that ``k`` roundings can make; infinite from ``k*u = 1`` on."""
+    """``k*u / (1 - k*u)``: the relative error that ``k`` roundings can make; infinite from ``k*u =
+    1`` on.
+    """
     ku = np.asarray(k, dtype=np.float64) * u
     with np.errstate(divide="ignore"):
         return np.where(ku < 1, ku / np.abs(1 - np.minimum(ku, 1)), np.inf)
@@ -139,7 +144,9 @@ class Law(Protocol):
 
 @dataclass(frozen=True)
 class Move:
-    """Elements are only moved or chosen: max pooling and its indices, unfold, padding, unpooling. Bit for bit."""
+    """Elements are only moved or chosen: max pooling and its indices, unfold, padding, unpooling.
+    Bit for bit.
+    """
 
     def bound(self, want: np.ndarray, a: Arithmetic) -> Bound:
         """Nothing may differ."""
@@ -163,16 +170,17 @@ class Sum:
         n: terms of each element, an integer array that broadcasts to the result.
         scale: S, the sum of the terms' absolute values, in float64.
         product: whether a term is a product of two inputs (convolution): one rounding.
-        extra: roundings besides the ``n - 1`` additions and the product: 1 for a bias, 2 for a division (a division
-            may be a multiplication by the rounded reciprocal).
-        integral: all inputs are integers, so where S fits the accumulator every partial sum is exact (F11).
+        extra: roundings besides the ``n - 1`` additions and the product: 1 for a bias, 2 for a
+            division (a division may be a multiplication by the rounded reciprocal).
+        integral: all inputs are integers, so where S fits the accumulator every partial sum is
+            exact (F11).
         parts: 2 for complex numbers.
 
-    Complex products (parts = 2): computed as written, each part is a real sum of 2n products, in which
-    ``|ac| + |bd| <= |x||w|``, so a part is off by ``g(2n, u) S`` and the number by sqrt(2) times that. torch's CPU
-    multiplies three times instead of four: ``c - a - b`` with c = (xr+xi)(wr+wi), whose terms are up to 2|x||w| after
-    two more roundings, so its parts are off by ``g(n+1, u) S`` and ``3 g(n+4, u) S``. Both are below
-    ``sqrt(10) g(2n+4, u) S``.
+    Complex products (parts = 2): computed as written, each part is a real sum of 2n products, in
+    which ``|ac| + |bd| <= |x||w|``, so a part is off by ``g(2n, u) S`` and the number by sqrt(2)
+    times that. torch's CPU multiplies three times instead of four: ``c - a - b`` with c =
+    (xr+xi)(wr+wi), whose terms are up to 2|x||w| after two more roundings, so its parts are off by
+    ``g(n+1, u) S`` and ``3 g(n+4, u) S``. Both are below ``sqrt(10) g(2n+4, u) S``.
     """
 
     n: np.ndarray
@@ -183,7 +191,9 @@ class Sum:
     parts: int = 1
 
     def bound(self, want: np.ndarray, a: Arithmetic) -> Bound:
-        """F3 (F1 is its case without rounding of inputs and results), and equality where F11 gives it."""
+        """F3 (F1 is its case without rounding of inputs and results), and equality where F11 gives
+        it.
+        """
         roundings = np.maximum(self.n - 1 + self.product + self.extra, 0)
         grow = 1.0
         if self.parts == 2 and self.product:
@@ -212,12 +222,14 @@ class Sum:
 
 @dataclass(frozen=True)
 class Root:
-    """lp_pool: ``(sum |x|^p)^(1/p)`` as torch writes it: pow, average pooling, times the window's size, pow.
+    """lp_pool: ``(sum |x|^p)^(1/p)`` as torch writes it: pow, average pooling, times the window's
+    size, pow.
 
-    Each pow is taken to be within 2 units in the last place, 4u (C libraries and vector libraries promise 1); each
-    step rounds to the dtype, as four calls do. The sum ``t`` is then off by at most ``e*T``, where T sums the absolute
-    powers, and the root, being monotone, lies between the roots of ``t - e*T`` and ``t + e*T``; the exponent 1/p, itself
-    rounded, moves the result by ``|log t| u / p``.
+    Each pow is taken to be within 2 units in the last place, 4u (C libraries and vector libraries
+    promise 1); each step rounds to the dtype, as four calls do. The sum ``t`` is then off by at
+    most ``e*T``, where T sums the absolute powers, and the root, being monotone, lies between the
+    roots of ``t - e*T`` and ``t + e*T``; the exponent 1/p, itself rounded, moves the result by
+    ``|log t| u / p``.
 
     Args:
         n: taps of each window.
@@ -231,7 +243,9 @@ class Root:
     norm: float
 
     def bound(self, want: np.ndarray, a: Arithmetic) -> Bound:
-        """The wider side of the interval; unbounded where the sum of powers may be negative (its root is NaN)."""
+        """The wider side of the interval; unbounded where the sum of powers may be negative (its
+        root is NaN).
+        """
         u = max(a.u_acc, a.u_out)
         e = (1 + 4 * u) * (1 + g(self.n + 1, a.u_acc)) * (1 + u) ** 2 - 1 + 1e-15
         off = e * self.scale + self.n * max(a.tiny)
@@ -247,7 +261,9 @@ class Root:
 
 
 def detectable(bound: Bound, want: np.ndarray) -> float | None:
-    """The smallest fault that is surely caught, relative to a typical result: ``2 * bound / rms`` (F15)."""
+    """The smallest fault that is surely caught, relative to a typical result: ``2 * bound / rms``
+    (F15).
+    """
     if bound.tolerance is None or not want.size:
         return None
     rms = float(np.sqrt(np.mean(np.square(np.abs(want), dtype=np.float64))))

@@ -1,12 +1,13 @@
-"""The reference: every output and gradient of a problem in float64, each with the law that its rounding errors follow.
+"""The reference: every output and gradient of a problem in float64, each with the law that its
+rounding errors follow.
 
-Computed slot by slot through our own im2col, never through a candidate's derivative rules, so an error in those shows.
-The harness checks it against torch in float64. Integer data gives exact results.
+Computed slot by slot through our own im2col, never through a candidate's derivative rules, so an
+error in those shows. The harness checks it against torch in float64. Integer data gives exact
+results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +23,8 @@ BACKEND = "im2col"
 
 @dataclass(frozen=True)
 class Expected:
-    """What one result has to be: its name, its value in float64 (complex128, int64) and its error's law.
+    """What one result has to be: its name, its value in float64 (complex128, int64) and its error's
+    law.
 
     Args:
         name: output, indices, grad_input, grad_weight or grad_bias.
@@ -60,7 +62,8 @@ def forward(problem: Any, inputs: dict[str, Any], backend: str = BACKEND) -> lis
     """The results of the op itself.
 
     Args:
-        inputs: ``input`` and, where the op takes them, ``weight``, ``bias``, ``indices``: torch or NumPy arrays.
+        inputs: ``input`` and, where the op takes them, ``weight``, ``bias``, ``indices``: torch or
+            NumPy arrays.
     """
     run = _Run(problem, backend)
     x = {name: exact(a) for name, a in inputs.items()}
@@ -80,7 +83,9 @@ def forward(problem: Any, inputs: dict[str, Any], backend: str = BACKEND) -> lis
 def backward(
     problem: Any, inputs: dict[str, Any], grad: Any, backend: str = BACKEND
 ) -> list[Expected]:
-    """The gradients of the op's inputs for the gradient ``grad`` of its output (torch's convention if complex)."""
+    """The gradients of the op's inputs for the gradient ``grad`` of its output (torch's convention
+    if complex).
+    """
     run = _Run(problem, backend)
     x = {name: exact(a) for name, a in inputs.items()}
     dy = exact(grad)
@@ -131,13 +136,19 @@ def terms(problem: Any, slot: str) -> np.ndarray:
             per_axis.append(np.bincount(source[source >= 0], minlength=inner[axis]))
         return outer(per_axis).reshape(problem.shape)
     if isinstance(problem, ColumnProblem) and slot == "fold":
-        return outer([
-            window.taps_per_input(
-                np.arange(problem.size[a]), problem.blocks[a], problem.kernel[a], problem.stride[a],
-                problem.padding[a], problem.dilation[a],
-            )
-            for a in range(problem.rank)
-        ])  # fmt: skip
+        return outer(
+            [
+                window.taps_per_input(
+                    np.arange(problem.size[a]),
+                    problem.blocks[a],
+                    problem.kernel[a],
+                    problem.stride[a],
+                    problem.padding[a],
+                    problem.dilation[a],
+                )
+                for a in range(problem.rank)
+            ]
+        )
     raise KeyError(slot)
 
 
@@ -194,7 +205,7 @@ class _Run:
         self.problem = replace(problem, dtype=wide(problem.dtype))
 
     def __call__(self, slot: str, *inputs: np.ndarray) -> Any:
-        made = list(inputs)
+        made: list[Any] = list(inputs)
         while len(made) < len(self.problem.call(slot)[0]):
             made.append(None)  # no bias
         return dispatch.run(self.problem, slot, *made, backend=self.backend)
@@ -205,15 +216,14 @@ class _Run:
     def sum(
         self, name: str, slot: str, *inputs: np.ndarray, count: np.ndarray | None = None
     ) -> Expected:
-        """A slot that sums, with F1's ingredients: the number of terms and the sum of their absolute values."""
+        """A slot that sums, with F1's ingredients: the number of terms and the sum of their
+        absolute values.
+        """
         want = self(slot, *inputs)
         if want.dtype.kind in "iu":
             return Expected(name, _wrapped(want, self.dtype), Whole(), self.dtype)
         real = _Run(replace(self.problem, dtype="float64"), self.backend)
-        absolute: Callable[[np.ndarray], np.ndarray] = lambda a: (
-            a if a.dtype.kind == "i" else np.abs(a)
-        )  # noqa: E731
-        scale = np.abs(real(slot, *(absolute(a) for a in inputs)))
+        scale = np.abs(real(slot, *(a if a.dtype.kind == "i" else np.abs(a) for a in inputs)))
         n = terms(self.problem, slot) if count is None else count
         biased = slot in ("conv_fprop", "conv_dgrad") and len(inputs) == 3
         law = Sum(
@@ -229,7 +239,9 @@ class _Run:
 
 
 def integral(a: np.ndarray) -> bool:
-    """Whether every number is a whole one (an image or a random array is refused by its first few elements)."""
+    """Whether every number is a whole one (an image or a random array is refused by its first few
+    elements).
+    """
     if a.dtype.kind == "c":
         return integral(a.real) and integral(a.imag)
     few = a.ravel()[:64]
@@ -237,7 +249,9 @@ def integral(a: np.ndarray) -> bool:
 
 
 def _wrapped(want: np.ndarray, dtype: str) -> np.ndarray:
-    """Integers as the narrower ``dtype`` holds them: wrapped, or for bool, whether they are nonzero."""
+    """Integers as the narrower ``dtype`` holds them: wrapped, or for bool, whether they are
+    nonzero.
+    """
     return want.astype(dtype).astype(np.int64)
 
 
@@ -257,7 +271,9 @@ def _bias_gradient(run: _Run, dy: np.ndarray) -> Expected:
 
 
 def _root(run: _Run, problem: PoolProblem, x: np.ndarray) -> Expected:
-    """lp_pool: the mean of powers, times the cells of the window, to the 1/norm, as torch composes it."""
+    """lp_pool: the mean of powers, times the cells of the window, to the 1/norm, as torch composes
+    it.
+    """
     norm, cells = problem.norm, float(np.prod(problem.kernel))
     assert norm is not None
     x = x.astype(np.float64)

@@ -1,7 +1,8 @@
-"""The verdict: does a result have the shape, the dtype and, element by element, a value that legal arithmetic can give?
+"""The verdict: does a result have the shape, the dtype and, element by element, a value that legal
+arithmetic can give?
 
-An element passes only if its error is ``<=`` its bound. The test is written that way round because NaN must fail it:
-``not error <= bound`` is true for NaN, ``error > bound`` is not.
+An element passes only if its error is ``<=`` its bound. The test is written that way round because
+NaN must fail it: ``not error <= bound`` is true for NaN, ``error > bound`` is not.
 """
 
 from __future__ import annotations
@@ -72,12 +73,21 @@ def compare(got: Any, want: np.ndarray, bound: Bound, problem: Any = None) -> Ve
             f"{count:,} of {value.size:,} wrong; at {show(at)} got {value[at]}, want {want[at]}"
         )
     return Verdict(
-        not count, "value" if count else "ok", reason, largest, at, float(order[at]), count, value.size
-    )  # fmt: skip
+        not count,
+        "value" if count else "ok",
+        reason,
+        largest,
+        at,
+        float(order[at]),
+        count,
+        value.size,
+    )
 
 
 def _ratios(value: np.ndarray, want: np.ndarray, bound: Bound) -> tuple[np.ndarray, np.ndarray]:
-    """Absolute error, and error / bound, of every cell: 0 if right, infinite or NaN if no bound can excuse it."""
+    """Absolute error, and error / bound, of every cell: 0 if right, infinite or NaN if no bound can
+    excuse it.
+    """
     error = np.abs(np.subtract(value, want, dtype=_signed(value)))
     if bound.tolerance is None:
         return error, np.where(same_bits(value, want), 0.0, np.inf)
@@ -118,7 +128,9 @@ def show(shape: tuple[int, ...]) -> str:
 
 
 def shape_reason(got: tuple[int, ...], want: tuple[int, ...], problem: Any = None) -> str:
-    """``expected [..] got [..] differs at H``, and, where it explains the number, ``floor vs ceil``."""
+    """``expected [..] got [..] differs at H``, and, where it explains the number, ``floor vs
+    ceil``.
+    """
     text = f"expected {show(want)} got {show(got)}"
     if len(got) != len(want):
         return f"{text} {len(got)} axes instead of {len(want)}"

@@ -1,4 +1,6 @@
-"""The comparator's own tests: a comparator that cannot fail is worth nothing. Faults are planted; each must be seen."""
+"""The comparator's own tests: a comparator that cannot fail is worth nothing. Faults are planted;
+each must be seen.
+"""
 
 import dataclasses
 from types import SimpleNamespace
@@ -117,7 +119,9 @@ def test_integers_are_compared_as_integers():
 
 
 def test_a_tap_dropped_in_a_quiet_channel_fails():
-    """A channel of scale 1e-4 beside channels of scale 1: no tolerance taken from the whole tensor sees it."""
+    """A channel of scale 1e-4 beside channels of scale 1: no tolerance taken from the whole tensor
+    sees it.
+    """
     problem = label.read("conv2d x[1,16,9,9] w[4,16,3,3]")
     arrays = inputs.make(problem, "real", seed=3)
     arrays["weight"][2] *= 1e-4
@@ -147,9 +151,7 @@ class Planted:
             real.launch(kernel, args)
             spoil(kernel.__name__, args)
 
-        monkeypatch.setitem(
-            backends.registry(), name, dataclasses.replace(real, launch=launch)
-        )
+        monkeypatch.setitem(backends.registry(), name, dataclasses.replace(real, launch=launch))
         dispatch.choose.cache_clear()
 
 
@@ -182,7 +184,11 @@ FAULTS = {
     "one element is NaN": (CONV, "fprop", lambda y: y.flat.__setitem__(5, np.nan)),
     "ten bits of precision lost": (CONV, "fprop", lambda y: np.multiply(y, 1 + 2e-4, out=y)),
     "gradient of the input": (CONV, "dgrad", lambda dx: np.add(dx, 1e-3, out=dx)),
-    "gradient of the weight flipped": (CONV, "wgrad", lambda dw: np.copyto(dw, dw[..., ::-1].copy())),
+    "gradient of the weight flipped": (
+        CONV,
+        "wgrad",
+        lambda dw: np.copyto(dw, dw[..., ::-1].copy()),
+    ),
     "gradient of the bias": (CONV, "bgrad", lambda db: np.copyto(db, db[::-1].copy())),
     "index off by one": ("max_pool2d x[1,2,6,6] k2", "max_pool", None),
     "divisor": ("avg_pool2d x[1,2,7,7] k3 s2", "avg_pool", lambda y: np.multiply(y, 9 / 8, out=y)),

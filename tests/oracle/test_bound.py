@@ -1,4 +1,6 @@
-"""The bounds: the number of terms is counted, not computed by the code under test; legal arithmetic passes."""
+"""The bounds: the number of terms is counted, not computed by the code under test; legal arithmetic
+passes.
+"""
 
 from fractions import Fraction
 from itertools import product
@@ -75,7 +77,9 @@ def test_g_is_the_classical_constant_and_ends_at_infinity():
 
 
 def legal_orders(products, rng):
-    """float32 sums of the same products: forwards, backwards, shuffled, in pairs, in blocks, with wide products."""
+    """float32 sums of the same products: forwards, backwards, shuffled, in pairs, in blocks, with
+    wide products.
+    """
     p = products.astype(np.float32)
     for q in (p, p[::-1], rng.permutation(p, axis=0)):
         total = np.zeros(p.shape[1:], np.float32)

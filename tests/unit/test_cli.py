@@ -1,4 +1,6 @@
-"""The command line: exit codes, one-line errors, where output goes. In-process, a few in a real process."""
+"""The command line: exit codes, one-line errors, where output goes. In-process, a few in a real
+process.
+"""
 
 import json
 import os
@@ -24,8 +26,13 @@ def call(capfd, *argv):
 def refconv(*argv, **options):
     env = dict(os.environ, PYTHONPATH=str(ROOT)) | options.pop("env", {})
     return subprocess.run(
-        [sys.executable, "-m", "refconv", *argv], capture_output=True, text=True, env=env, timeout=120, **options
-    )  # fmt: skip
+        [sys.executable, "-m", "refconv", *argv],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=120,
+        **options,
+    )
 
 
 def test_agreement_is_exit_0_with_the_verdict_first(capfd):
@@ -44,9 +51,14 @@ def test_a_difference_is_exit_1(capfd, monkeypatch):
 
     real = verdict.compare
     monkeypatch.setattr(
-        verdict, "compare", lambda got, want, bound, *a: real(got * (1 + 1e-2), want, bound, *a)
-        if bound.dtype == "float32" else real(got, want, bound, *a)
-    )  # fmt: skip
+        verdict,
+        "compare",
+        lambda got, want, bound, *a: (
+            real(got * (1 + 1e-2), want, bound, *a)
+            if bound.dtype == "float32"
+            else real(got, want, bound, *a)
+        ),
+    )
     code, out, _ = call(capfd, "compare", CASE, *QUICK)
     assert code == 1
     assert out.startswith("✘ 0 of 3 agree; 3 differ")
@@ -78,7 +90,9 @@ def test_a_difference_is_exit_1(capfd, monkeypatch):
     ],
 )
 def test_a_mistake_is_one_line_on_stderr_and_exit_2(capfd, argv, words):
-    code, out, err = call(capfd, *argv, *([] if "--records" in argv or len(argv) < 2 else ["--no-records"]))
+    code, out, err = call(
+        capfd, *argv, *([] if "--records" in argv or len(argv) < 2 else ["--no-records"])
+    )
     assert (code, out) == (2, "")
     assert err.startswith("refconv: ")
     assert err.count("\n") == 1
@@ -108,8 +122,16 @@ def test_what_is_asked_for_by_name_and_missing_is_exit_3(capfd, argv):
 def test_a_run_in_which_nothing_was_compared_is_no_success(capfd):
     case = "conv2d x[1,64,56,56] w[64,64,3,3]"
     code, out, _ = call(
-        capfd, "compare", case, "--backends", "naive", "--patience", "0.1", "--no-records", "--no-time"
-    )  # fmt: skip
+        capfd,
+        "compare",
+        case,
+        "--backends",
+        "naive",
+        "--patience",
+        "0.1",
+        "--no-records",
+        "--no-time",
+    )
     assert code == 3
     assert out.startswith("✘ nothing was compared")
 
@@ -137,9 +159,7 @@ def test_json_is_json_and_nothing_else(capfd):
 
 def test_json_and_markdown_go_to_files_beside_the_table(capfd, tmp_path):
     files = tmp_path / "a.json", tmp_path / "a.md"
-    _, out, _ = call(
-        capfd, "compare", CASE, "--json", str(files[0]), "--md", str(files[1]), *QUICK
-    )
+    _, out, _ = call(capfd, "compare", CASE, "--json", str(files[0]), "--md", str(files[1]), *QUICK)
     assert out.startswith("✔")
     assert json.loads(files[0].read_text())["results"]
     assert "| backend |" in files[1].read_text()
@@ -170,15 +190,25 @@ def test_interruption_is_exit_130_and_says_what_is_kept(capfd, monkeypatch, tmp_
     monkeypatch.setattr(compare, "compare", interrupted)
     path = tmp_path / "r.jsonl"
     code, _, err = call(
-        capfd, "compare", CASE, CASE, "--backends", "im2col,torch", "--no-time", "--records", str(path)
-    )  # fmt: skip
+        capfd,
+        "compare",
+        CASE,
+        CASE,
+        "--backends",
+        "im2col,torch",
+        "--no-time",
+        "--records",
+        str(path),
+    )
     assert code == 130
     assert f"2 records are kept in {path}" in err
     assert len(path.read_text().splitlines()) == 3
 
 
 def test_many_cases_are_a_line_each_with_totals(capfd):
-    code, out, _ = call(capfd, "compare", CASE, "max_pool2d x[1,2,6,5] k2", "pad x[1,3] p1 reflect", *QUICK)
+    code, out, _ = call(
+        capfd, "compare", CASE, "max_pool2d x[1,2,6,5] k2", "pad x[1,3] p1 reflect", *QUICK
+    )
     assert code == 0
     assert out.startswith("✔ all 3 cases agree: naive 3, im2col 3, torch 3")
     assert sum("max_pool2d" in line for line in out.splitlines()) == 1
@@ -192,7 +222,9 @@ def test_help_imports_no_heavy_library():
     )
     for argv in (["--help"], ["compare", "--help"], ["--version"]):
         env = dict(os.environ, PYTHONPATH=str(ROOT))
-        subprocess.run([sys.executable, "-c", code, *argv], check=True, env=env, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-c", code, *argv], check=True, env=env, capture_output=True
+        )
 
 
 def test_a_closed_pipe_is_quiet():

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations, parametrize
 import refconv.nn as rnn
 from refconv import errors
 
-SIZES = {1: (11,), 2: (9, 8), 3: (6, 7, 5)}
+SIZES = {1: (11,), 2: (9, 8), 3: (6, 7, 8)}
 
 
 def _cases():

@@ -11,24 +11,42 @@ from refconv.harness.records import SCHEMA, Check, Environment, Result, Timing, 
 
 def result(**values):
     return Result(
-        case="cs231n", label="conv2d …", op="conv2d", backend="numba", device="cpu", status="ok", **values
-    )  # fmt: skip
+        case="cs231n",
+        label="conv2d …",
+        op="conv2d",
+        backend="numba",
+        device="cpu",
+        status="ok",
+        **values,
+    )
 
 
 RUN = Environment(
-    command="refconv compare", started="2026-01-01", python="3.11", versions={"torch": "2"}, cpu="x", cores=2,
-    threads={"torch": 2}, precision={"cpu": "fp32"}, allocator="default",
-)  # fmt: skip
+    command="refconv compare",
+    started="2026-01-01",
+    python="3.11",
+    versions={"torch": "2"},
+    cpu="x",
+    cores=2,
+    threads={"torch": 2},
+    precision={"cpu": "fp32"},
+    allocator="default",
+)
 FULL = result(
     checks=(
         Check(result="output", data="real", ok=True, shape=(1, 2), worst=(0, 1), ratio=0.5),
         Check(result="output", data="integer", ok=False, kind="value", ratio=None, wrong=3),
     ),
     timing=Timing(
-        timer="perf_counter", calls=3, samples_ns=(1.5, 2.5), clean=(True, False), median_ns=2.0, iqr_ns=1.0,
+        timer="perf_counter",
+        calls=3,
+        samples_ns=(1.5, 2.5),
+        clean=(True, False),
+        median_ns=2.0,
+        iqr_ns=1.0,
         vs_torch=0.9,
     ),
-)  # fmt: skip
+)
 
 
 def test_what_is_written_is_read_back(tmp_path):
