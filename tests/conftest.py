@@ -11,6 +11,10 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Numba's OpenMP layer would reset torch's number of threads, and its waiting threads spin: with
+# two workers on two cores both cost more than everything else.
+os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
+
 PROFILE = os.environ.get("REFCONV_TESTS", "ci")
 
 _common = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}

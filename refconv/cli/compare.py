@@ -166,7 +166,7 @@ def _work(
     pictures = False
     for spec in specs:
         if is_model(spec, case_sets.sets()):
-            made.append((spec, _model(spec, in_shape, options)))
+            made.append((spec, _model(spec, in_shape, dtype, options)))
             pictures = True
             continue
         for case in case_sets.load(spec, in_shape=in_shape, dtype=dtype):
@@ -189,18 +189,18 @@ def is_model(spec: str, sets: dict[str, str]) -> bool:
     return found is not None and found[1] not in sets and find_spec(found[1]) is not None
 
 
-def _model(spec: str, in_shape: str | None, options: Options) -> Iterator[Result]:
-    """The layers of a whole model, from ``harness.models``."""
-    try:
-        from ..harness.models import compare_model  # type: ignore[import-not-found,unused-ignore]
-    except ModuleNotFoundError as error:
-        if error.name != "refconv.harness.models":
-            raise
-        raise UsageError(f"{spec}: whole models cannot be compared yet") from None
+def _model(
+    spec: str, in_shape: str | None, dtype: str | None, options: Options
+) -> Iterator[Result]:
+    """The layers of a whole model, from ``harness.models``; it is loaded and run with torch now."""
+    from dataclasses import fields
+
+    from ..harness.models import compare_model
+
     if in_shape is None:
         raise UsageError(f"{spec}: say how large the model's input is, e.g. --in 3x32x32")
-    made: Any = compare_model(spec, in_shape, options.backends, options.seed, options.image)
-    yield from made
+    given = {field.name: getattr(options, field.name) for field in fields(options)}
+    return compare_model(spec, in_shape, dtype=dtype or "float32", **given)
 
 
 def _print(report: Any, json: str | None, md: str | None) -> None:

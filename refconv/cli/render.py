@@ -142,7 +142,7 @@ class Report:
                 word = "reference in doubt: our float64 and torch's disagree"
             else:
                 names = ", ".join(dict.fromkeys(r.backend for r in self.failed))
-                word = f"{len(self.failed)} {'differs' if len(self.failed) == 1 else 'differ'}: {names}"
+                word = f"{len(self.failed)} differ{'s' * (len(self.failed) == 1)}: {names}"
             bad = len({r.label for r in self.failed})
             where = f", in {bad} of {len(self.cases)} cases" if many else ""
             return f"✘ {len(self.passed)} of {judged} agree; {word}{where}{self._skips}"
@@ -170,8 +170,8 @@ class Report:
         terms = max((c.terms for c in checks), default=0)
         rules = sorted({c.rule for c in checks if c.rule and c.rule != "F11"})
         return (
-            f"oracle im2col float64, checked against torch's · integers equal, reals within {' / '.join(rules) or '-'}"
-            f"{f', up to {terms:,} terms' if terms else ''}"
+            "oracle im2col float64, checked against torch's · integers equal, reals within "
+            f"{' / '.join(rules) or '-'}{f', up to {terms:,} terms' if terms else ''}"
         )
 
     @property
@@ -181,7 +181,8 @@ class Report:
         shared = threads.pop() if len(threads) == 1 else self.run.threads
         names = " ".join(f"{name} {v[name]}" for name in ("torch", "numba", "numpy") if name in v)
         gpu = f" · {self.run.gpu}" if self.run.gpu else ""
-        return f"{self.run.cpu}{gpu} · {shared} threads each · {names} · allocator {self.run.allocator}"
+        where = f"{self.run.cpu}{gpu} · {shared} threads each"
+        return f"{where} · {names} · allocator {self.run.allocator}"
 
     def json(self) -> str:
         """One JSON document: run, results (raw samples in ns), summary."""

@@ -1,4 +1,4 @@
-"""The terminal's page: verdict, problem, table, what failed, what was skipped, how to run it again."""
+"""The page: verdict, problem, table, what failed, what was skipped, how to run it again."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def hints(report: Report) -> Iterable[str]:
     timings = [row.timing for row in report.rows if row.timing]
     if any(t.busy for t in timings):
         busy = sum(t.busy for t in timings)
-        yield f"* other processes kept the processor busy in {busy} of {len(timings)} timings: do not trust these"
+        yield f"* disturbed by other processes, not to be trusted: {busy} of {len(timings)} timings"
     if len(report.cases) > 1 and timings:
         yield "backends' columns: their time / torch's, same rounds; below 1 is faster than torch"
     if any(row.timing and row.backend == "naive" for row in report.rows):

@@ -97,7 +97,7 @@ def _times(row: Result) -> list[str]:
 
 
 def set_table(report: Report) -> Table:
-    """Many cases: a row a case; torch's time, and every other backend's time as a multiple of it."""
+    """Many cases: a row a case; torch's time, and the other backends' as multiples of it."""
     columns = _columns(report)
     peers = [c for c in columns if c[0] == "torch"]
     others = [c for c in columns if c[0] != "torch"]

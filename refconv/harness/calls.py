@@ -95,7 +95,7 @@ def _numbers(problem: Any) -> dict[str, Any]:
 
 
 def _significant(flat: tuple[int, ...]) -> tuple[int, ...]:
-    """Pads without the axes that are not padded: the other modes than constant refuse to name them."""
+    """Pads without the axes that are not padded: modes other than constant refuse to name them."""
     while len(flat) > 2 and flat[-2:] == (0, 0):
         flat = flat[:-2]
     return flat

@@ -229,8 +229,8 @@ def _failed(
 def _tf32_hint(inside: bool) -> str:
     if inside:
         return (
-            "inside the TF32 bound: torch's convolutions on CUDA use TF32 for float32 by default; --allow tf32 accepts "
-            "it, torch.backends.cudnn.conv.fp32_precision = 'ieee' avoids it"
+            "inside the TF32 bound: torch's convolutions on CUDA use TF32 for float32 by default; "
+            "--allow tf32 accepts it, torch.backends.cudnn.conv.fp32_precision = 'ieee' avoids it"
         )
     return "TF32 was in effect, but the result is outside of TF32's bound as well"
 

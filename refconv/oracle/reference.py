@@ -256,7 +256,7 @@ def _wrapped(want: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _bias_gradient(run: _Run, dy: np.ndarray) -> Expected:
-    """The sum of dy over everything but its channel; a transposed op's output is the geometry's x."""
+    """The sum of dy over everything but its channel (no slot: a transposed op's dy is x)."""
     problem = run.problem
     spatial = tuple(range(dy.ndim - problem.rank, dy.ndim))
     axes = (*((0,) if problem.batch is not None else ()), *spatial)

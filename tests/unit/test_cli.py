@@ -71,7 +71,7 @@ def test_a_difference_is_exit_1(capfd, monkeypatch):
         (["compare", "conv2d x[1,2"], "conv2d"),
         (["compare", "nn.Conv2d(6,16,5)", "--in", "1x6xseven"], "seven"),
         (["compare", "nn.Conv2d(6,16,5)", "--in", "1x5x14x14"], "5"),
-        (["compare", "nn.Conv2d(6,16,5)"], "--in"),
+        (["compare", "nn.Conv2d(6,16,5)"], "how large its input is"),
         (["compare", "conv2d x[1,2,3,3] w[2,2,5,5]"], "kernel is larger than the padded input"),
         (["compare", "conv2d x[1,3,5,5] w[2,1,3,3] g2"], "groups must divide"),
         (["compare", CASE, "--backends", "nunba"], "unknown backend 'nunba'"),

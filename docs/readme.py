@@ -1,0 +1,133 @@
+"""Regenerate what stands between markers in the READMEs, from the registry and recorded runs.
+
+``python docs/readme.py`` rewrites README.md, README.zh.md and the picture; ``--check`` only says
+what is stale (exit 1). Figures come from the records under bench/history and from nowhere else.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+from refconv.backends import SLOTS, registry
+from refconv.cli.render import Report
+from refconv.cli.tables import set_table, totals
+from refconv.harness.records import Environment, Result, read
+
+ROOT = Path(__file__).resolve().parent.parent
+HISTORY = ROOT / "bench" / "history" / "cpu-epyc-2core"
+SAMPLE, CLASSICS = HISTORY / "readme-sample.jsonl", HISTORY / "classics.jsonl"
+PICTURE = ROOT / "docs" / "images" / "compare.svg"
+READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
+
+
+def report(path: Path) -> Report:
+    """The last run in a records file."""
+    run, rows = None, []
+    for record in read(path):
+        if isinstance(record, Environment):
+            run, rows = record, []
+        elif isinstance(record, Result):
+            rows.append(record)
+    assert run is not None, f"{path} holds no run"
+    return Report(run=run, rows=rows, again="--seed 0")
+
+
+def support() -> str:
+    """Which algorithm fills which slot of which backend; or why none does."""
+    backends = list(registry().values())
+    lines = [
+        "| slot | " + " | ".join(b.name for b in backends) + " |",
+        "|---" * (len(backends) + 1) + "|",
+    ]
+    for slot in SLOTS:
+        cells = [", ".join(f"`{a.name}`" for a in b.slots.get(slot, ())) or "–" for b in backends]
+        lines.append(f"| {slot} | " + " | ".join(cells) + " |")
+    lines.append("")
+    for b in backends:
+        missing = [slot for slot in SLOTS if not b.slots.get(slot)]
+        if missing:
+            lines.append(f"`{b.name}` ({b.device}): unsupported: its kernels are not written yet.")
+    lines.append("Every filled slot takes 1-D, 2-D and 3-D problems and every dtype of the op.")
+    return "\n".join(lines)
+
+
+def printed(what: Report) -> str:
+    """What ``refconv compare`` prints for these records when piped."""
+    out = io.StringIO()
+    with redirect_stdout(out):
+        what.show()
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def sample() -> str:
+    """One case, as the terminal shows it."""
+    made = report(SAMPLE)
+    return f"```\n$ {made.run.command}\n{printed(made)}\n```"
+
+
+def speed() -> str:
+    """The classics, and the machine that they were timed on."""
+    made = report(CLASSICS)
+    console = Console(file=io.StringIO(), width=110, highlight=False)
+    for table in (set_table(made), totals(made)):
+        console.print(table)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    rows = "\n".join(line.rstrip() for line in text.splitlines())
+    return f"{made.machine}\n\n```\n{rows}\n```"
+
+
+def picture() -> str:
+    """The sample as an SVG of a terminal."""
+    made = report(SAMPLE)
+    console = Console(record=True, width=112, file=io.StringIO(), highlight=False)
+    console.print(Text(f"$ {made.run.command}", "bold"))
+    for line in printed(made).splitlines():
+        style = "bold green" if line.startswith("✔") else "dim" if "skipped" in line else ""
+        console.print(Text(line, style), overflow="ellipsis", no_wrap=True)
+    return console.export_svg(title="refconv compare", theme=MONOKAI, unique_id="refconv")
+
+
+BLOCKS = {"support": support, "sample": sample, "speed": speed}
+
+
+def rewritten(text: str) -> str:
+    """A README with every marked block made anew."""
+    for name, make in BLOCKS.items():
+        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        if pattern.search(text):
+            made = make()
+            text = pattern.sub(lambda m, made=made: f"{m[1]}{made}\n{m[2]}", text)
+    return text
+
+
+def main(check: bool) -> int:
+    """Rewrite what is stale, or with ``check`` name it."""
+    stale = []
+    for path in READMES:
+        before = path.read_text()
+        after = rewritten(before)
+        if before != after:
+            stale.append(path.name)
+            if not check:
+                path.write_text(after)
+    svg = picture()
+    if not PICTURE.exists() or PICTURE.read_text() != svg:
+        stale.append(PICTURE.name)
+        if not check:
+            PICTURE.parent.mkdir(parents=True, exist_ok=True)
+            PICTURE.write_text(svg)
+    if check and stale:
+        print(f"stale: {', '.join(stale)}; run: make readme")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))

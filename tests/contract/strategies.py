@@ -1,0 +1,317 @@
+"""Problems of every op for hypothesis: unequal values on every axis, remainders of the stride,
+strides beyond the kernel, degenerate extents, groups, every layout.
+
+A ``Case`` holds no array: it shrinks to a short line, and ``arrays`` makes the same numbers again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+
+LAYOUTS = (
+    "contiguous", "channels_last", "permuted", "sliced", "expanded", "odd_strides", "offset",
+)  # fmt: skip
+POOLS = ("max_pool", "avg_pool", "lp_pool")
+KINDS = (
+    "conv", "conv_transpose", *POOLS, "adaptive_max_pool", "adaptive_avg_pool", "max_unpool",
+)  # fmt: skip
+OPS = [f"{kind}{rank}d" for kind in KINDS for rank in (1, 2, 3)] + ["unfold", "fold", "pad"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of one op.
+
+    Args:
+        shapes: of the arrays, in the op's order.
+        kwargs: the other arguments, by torch's names.
+        layouts: one name of ``LAYOUTS`` an array.
+        values: ``real``, ``exact`` (small integers) or ``special`` (NaN, infinities, ties).
+        limit: of the indices that unpooling takes.
+    """
+
+    op: str
+    shapes: tuple[tuple[int, ...], ...]
+    kwargs: tuple[tuple[str, Any], ...]
+    layouts: tuple[str, ...]
+    seed: int
+    limit: int = 0
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return int(self.op[-2]) if self.op[-1] == "d" and self.op[-2].isdigit() else 2
+
+    @property
+    def kind(self) -> str:
+        """The op without its rank."""
+        return self.op[:-2] if self.op[-2].isdigit() else self.op
+
+    @property
+    def cells(self) -> int:
+        """The largest divisor of an average; 1 for other ops."""
+        if self.kind == "adaptive_avg_pool":
+            return prod(self.shapes[0][-self.rank :])
+        if self.kind not in ("avg_pool", "lp_pool"):
+            return 1
+        kernel = dict(self.kwargs)["kernel_size"]
+        return kernel**self.rank if isinstance(kernel, int) else prod(kernel)
+
+    def call(self, module: Any, *arrays: Any, **more: Any) -> Any:
+        """The op of ``module`` (torch.nn.functional or refconv.functional) on ``arrays``."""
+        return getattr(module, self.op)(*arrays, **dict(self.kwargs), **more)
+
+    def arrays(self, dtype: torch.dtype, values: str = "real") -> list[torch.Tensor]:
+        """The case's arrays: the same numbers for the same case, dtype and values."""
+        generator = torch.Generator().manual_seed(self.seed)
+        made = []
+        for i, (shape, layout) in enumerate(zip(self.shapes, self.layouts, strict=True)):
+            if self.kind == "max_unpool" and i == 1:
+                t = torch.randint(0, max(self.limit, 1), shape, generator=generator)
+            else:
+                t = numbers(shape, dtype, values, generator)
+                if self.kind == "lp_pool" and dict(self.kwargs)["norm_type"] != 2:
+                    t = t.abs()  # a negative sum has no root
+            made.append(lay_out(t, layout))
+        return made
+
+
+def numbers(
+    shape: tuple[int, ...], dtype: torch.dtype, values: str, generator: torch.Generator
+) -> torch.Tensor:
+    """Random numbers of a kind."""
+    if dtype is torch.bool:
+        return torch.randint(0, 2, shape, generator=generator).bool()
+    if values == "exact" or not (dtype.is_floating_point or dtype.is_complex):
+        low = 0 if dtype in (torch.uint8, torch.uint16, torch.uint32, torch.uint64) else -4
+        t = torch.randint(low, 5, shape, generator=generator)
+        if dtype.is_complex:
+            return torch.complex(t.double(), torch.randint(-4, 5, shape, generator=generator).double()).to(dtype)
+        return t.to(dtype)
+    wide = torch.complex128 if dtype.is_complex else torch.float64
+    t = torch.randn(shape, dtype=wide, generator=generator)
+    if values == "special":
+        few = torch.tensor([0.0, -0.0, 1.0, torch.nan, torch.inf, -torch.inf, -torch.inf, -2.0])
+        t = few[torch.randint(0, len(few), shape, generator=generator)]
+    return t.to(dtype)
+
+
+def lay_out(t: torch.Tensor, layout: str) -> torch.Tensor:
+    """``t`` with other strides (``expanded`` repeats its first element along one axis)."""
+    if layout == "channels_last" and t.dim() > 2:
+        return t.movedim(1, -1).contiguous().movedim(-1, 1)
+    if layout == "permuted":
+        order = tuple(reversed(range(t.dim())))
+        return t.permute(order).contiguous().permute(order)
+    if layout == "sliced" and t.dim():
+        big = torch.full((*(s + 1 for s in t.shape[:-1]), 2 * t.shape[-1] + 1), 99).to(t.dtype)
+        view = big[(*(slice(1, None),) * (t.dim() - 1), slice(1, None, 2))]
+        return view.copy_(t)
+    if layout == "expanded" and t.dim() and 0 not in t.shape:
+        axis = t.dim() // 2
+        return t.narrow(axis, 0, 1).expand(t.shape)
+    if layout == "odd_strides":
+        t = t.contiguous()
+        odd = [7 if n == 1 else s for n, s in zip(t.shape, t.stride(), strict=True)]
+        return t.as_strided(t.shape, odd)
+    if layout == "offset":
+        flat = torch.full((t.numel() + 3,), 99).to(t.dtype)
+        return flat[3:].view(t.shape).copy_(t)
+    return t.contiguous()
+
+
+@st.composite
+def per_axis(draw: Any, low: int, high: int, rank: int) -> tuple[int, ...]:
+    """One number an axis, mostly unequal ones."""
+    count = high - low + 1
+    if rank > 1 and count >= rank and draw(st.integers(0, 4)):
+        return tuple(draw(st.permutations(range(low, high + 1)))[:rank])
+    return tuple(draw(st.integers(low, high)) for _ in range(rank))
+
+
+def argument(draw: Any, values: tuple[int, ...]) -> Any:
+    """``values`` as users write them: a tuple, a list, or one int where all are equal."""
+    if len(set(values)) == 1 and draw(st.booleans()):
+        return values[0]
+    return values
+
+
+def _batch(draw: Any) -> tuple[int, ...]:
+    return draw(st.sampled_from([(1,), (2,), (), (3,), (0,)]))
+
+
+def _case(draw: Any, op: str, shapes: Any, kwargs: dict[str, Any], limit: int = 0) -> Case:
+    layouts = tuple(draw(st.sampled_from(LAYOUTS)) for _ in shapes)
+    seed = draw(st.integers(0, 999))
+    return Case(op, tuple(shapes), tuple(kwargs.items()), layouts, seed, limit)
+
+
+def _channels(draw: Any, small: bool) -> int:
+    return draw(st.sampled_from([1, 2, 3] if small else [1, 2, 3, 4, 5, 8, 9, 17]))
+
+
+@st.composite
+def conv(draw: Any, op: str, small: bool) -> Case:
+    """A convolution: any argument that torch takes."""
+    rank = int(op[-2])
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    depthwise = draw(st.integers(0, 4)) == 0
+    inner, outer = (1 if depthwise else _channels(draw, small)), _channels(draw, small or rank == 3)
+    kernel = draw(per_axis(1, 3 if small else 4, rank))
+    stride, dilation = draw(per_axis(1, 4, rank)), draw(per_axis(1, 3, rank))
+    padding: Any = draw(per_axis(0, 3, rank))
+    low = padding
+    if draw(st.integers(0, 5)) == 0:
+        padding, low = draw(st.sampled_from(["same", "valid"])), (0,) * rank
+        stride = (1,) * rank if padding == "same" else stride
+    more = draw(per_axis(0, 3 if small else 6, rank))
+    size = []
+    for k, d, p, m in zip(kernel, dilation, low, more, strict=True):
+        extent = 1 if padding == "same" else d * (k - 1) + 1 - 2 * p
+        size.append(max(1, extent) + m)
+    x, w = (*_batch(draw), groups * inner, *size), (groups * outer, inner, *kernel)
+    kwargs = {"stride": argument(draw, stride), "padding": padding}
+    kwargs |= {"dilation": argument(draw, dilation), "groups": groups}
+    bias = [(groups * outer,)] if draw(st.booleans()) else []
+    return _case(draw, op, [x, w, *bias], kwargs)
+
+
+@st.composite
+def conv_transpose(draw: Any, op: str, small: bool) -> Case:
+    """A transposed convolution."""
+    rank = int(op[-2])
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    inner, outer = _channels(draw, small or rank == 3), _channels(draw, small or rank == 3)
+    kernel, stride = draw(per_axis(1, 3, rank)), draw(per_axis(1, 3, rank))
+    dilation = draw(per_axis(1, 3, rank))
+    extra = tuple(
+        draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)
+    )
+    size = draw(per_axis(1, 3 if small or rank == 3 else 5, rank))
+    padding = []
+    for i, k, s, d, e in zip(size, kernel, stride, dilation, extra, strict=True):
+        full = (i - 1) * s + d * (k - 1) + e + 1
+        padding.append(draw(st.integers(0, min(3, (full - 1) // 2))))
+    x, w = (*_batch(draw), groups * inner, *size), (groups * inner, outer, *kernel)
+    kwargs = {"stride": argument(draw, stride), "padding": argument(draw, tuple(padding))}
+    kwargs |= {"output_padding": extra, "groups": groups, "dilation": dilation}
+    bias = [(groups * outer,)] if draw(st.booleans()) else []
+    return _case(draw, op, [x, w, *bias], kwargs)
+
+
+@st.composite
+def pool(draw: Any, op: str, small: bool) -> Case:
+    """max_pool, avg_pool or lp_pool."""
+    rank = int(op[-2])
+    kernel, ceil = draw(per_axis(1, 4, rank)), draw(st.booleans())
+    stride = draw(st.one_of(st.none(), per_axis(1, 5, rank)))
+    kwargs: dict[str, Any] = {}
+    dilation = draw(per_axis(1, 3, rank)) if op.startswith("max") else (1,) * rank
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    if op.startswith("lp"):
+        padding = (0,) * rank
+        kwargs["norm_type"] = draw(st.sampled_from([2, 1, 3, 1.5]))
+    else:
+        kwargs["padding"] = argument(draw, padding)
+    kwargs["kernel_size"] = argument(draw, kernel)
+    kwargs["stride"] = None if stride is None else argument(draw, stride)
+    kwargs["ceil_mode"] = ceil
+    if op.startswith("max"):
+        kwargs |= {"dilation": argument(draw, dilation), "return_indices": True}
+    if op.startswith("avg"):
+        kwargs["count_include_pad"] = draw(st.booleans())
+        if rank > 1:
+            kwargs["divisor_override"] = draw(st.sampled_from([None, None, 1, 3, -2]))
+    more = draw(per_axis(0, 4 if small else 7, rank))
+    size = tuple(
+        max(1, d * (k - 1) + 1 - 2 * p) + m
+        for k, d, p, m in zip(kernel, dilation, padding, more, strict=True)
+    )
+    return _case(draw, op, [(*_batch(draw), _channels(draw, True), *size)], kwargs)
+
+
+@st.composite
+def adaptive(draw: Any, op: str, small: bool) -> Case:
+    """Adaptive pooling, to smaller and to larger sizes."""
+    rank = int(op[-2])
+    size, out = draw(per_axis(1, 5 if small else 9, rank)), draw(per_axis(1, 7, rank))
+    wanted: Any = argument(draw, out)
+    if rank > 1 and draw(st.booleans()):
+        wanted = (None, *out[1:])
+    kwargs = {"output_size": wanted}
+    if "max" in op:
+        kwargs["return_indices"] = True
+    return _case(draw, op, [(*_batch(draw), _channels(draw, True), *size)], kwargs)
+
+
+@st.composite
+def unpool(draw: Any, op: str, small: bool) -> Case:
+    """Unpooling of any indices, double ones too, to any size that fits."""
+    rank = int(op[-2])
+    kernel, size = draw(per_axis(1, 3, rank)), draw(per_axis(1, 4, rank))
+    stride = draw(per_axis(1, 4, rank))
+    out = tuple((i - 1) * s + k for i, s, k in zip(size, stride, kernel, strict=True))
+    kwargs: dict[str, Any] = {"kernel_size": kernel, "stride": stride}
+    batch = _batch(draw)
+    lead = (*batch, _channels(draw, True))
+    if draw(st.booleans()):
+        out = tuple(o + draw(st.integers(0, s - 1)) for o, s in zip(out, stride, strict=True))
+        kwargs["output_size"] = out
+    return _case(draw, op, [(*lead, *size)] * 2, kwargs, prod(out))
+
+
+@st.composite
+def columns(draw: Any, op: str, small: bool) -> Case:
+    """unfold or fold."""
+    kernel, stride = draw(per_axis(1, 3, 2)), draw(per_axis(1, 4, 2))
+    dilation, padding = draw(per_axis(1, 3, 2)), draw(per_axis(0, 3, 2))
+    more, size, blocks = draw(per_axis(0, 5, 2)), [], 1
+    for k, d, p, s, m in zip(kernel, dilation, padding, stride, more, strict=True):
+        size.append(max(1, d * (k - 1) + 1 - 2 * p) + m)
+        blocks *= (size[-1] + 2 * p - d * (k - 1) - 1) // s + 1
+    channels = _channels(draw, True)
+    kwargs = {"kernel_size": kernel, "dilation": dilation, "padding": padding, "stride": stride}
+    if op == "unfold":
+        return _case(draw, op, [(*_batch(draw), channels, *size)], kwargs)
+    shape = (*_batch(draw), channels * prod(kernel), blocks)
+    return _case(draw, op, [shape], {"output_size": tuple(size), **kwargs})
+
+
+@st.composite
+def pad(draw: Any, op: str, small: bool) -> Case:
+    """Padding in every mode; negative numbers crop."""
+    mode = draw(st.sampled_from(["constant", "reflect", "replicate", "circular"]))
+    rank = draw(st.integers(1, 3))
+    size = draw(per_axis(2, 6, rank))
+    batch = _batch(draw) or ((2,) if mode == "circular" and rank == 3 else ())
+    if mode == "constant" and draw(st.booleans()):
+        batch = (2, *batch)
+    pads = []
+    for n in reversed(size):
+        high = {"reflect": n - 1, "circular": n}.get(mode, 5)
+        low_side = draw(st.integers(-(n - 1), high))
+        pads += [low_side, draw(st.integers(max(-(n - 1), 1 - n - min(low_side, 0)), high))]
+    kwargs: dict[str, Any] = {"pad": tuple(pads), "mode": mode}
+    if mode == "constant":
+        kwargs["value"] = draw(st.sampled_from([None, 0, 2.0, -1.0]))
+    return _case(draw, op, [(*batch, _channels(draw, True), *size)], kwargs)
+
+
+def cases(op: str, small: bool = False) -> st.SearchStrategy[Case]:
+    """Problems of ``op``; small ones for backends that count on their fingers."""
+    families = {
+        "conv": conv, "conv_transpose": conv_transpose, "max_unpool": unpool, "unfold": columns,
+        "fold": columns, "pad": pad, "adaptive_max_pool": adaptive, "adaptive_avg_pool": adaptive,
+    }  # fmt: skip
+    kind = op[:-2] if op[-2].isdigit() else op
+    return families.get(kind, pool)(op, small)
+
+
+def batched(case: Case) -> Case:
+    """The same case with contiguous arrays, for tests that are not about layouts."""
+    return replace(case, layouts=("contiguous",) * len(case.shapes))

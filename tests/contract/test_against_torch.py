@@ -1,0 +1,199 @@
+"""Every op on drawn problems against torch: values, indices, gradients, shapes, dtypes, strides."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as T
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import refconv.functional as F
+from refconv import guard
+
+from . import bounds, strategies
+from .strategies import Case, cases
+
+FLOAT = torch.float64
+INEXACT = ("lp_pool",)  # a root is not an integer: no exact data
+
+
+def examples(backend: str):  # type: ignore[no-untyped-def]
+    """Fewer examples for the backend that loops in Python."""
+    return settings(max_examples=max(settings.default.max_examples // 2, 1)) if backend == "naive" else settings()
+
+
+def run_hypothesis(backend: str, op: str, check) -> None:  # type: ignore[no-untyped-def]
+    """``check(case)`` on drawn problems of ``op``."""
+    examples(backend)(given(cases(op, small=backend == "naive"))(check))()
+
+
+@pytest.mark.parametrize("op", strategies.OPS)
+@pytest.mark.parametrize("backend", ["naive", "im2col", "numba"])
+def test_values_and_gradients(op: str, backend: str) -> None:
+    def check(case: Case) -> None:
+        compare(case, FLOAT, "real", backend)
+        if case.kind not in INEXACT:
+            compare(case, FLOAT, "exact", backend)
+
+    run_hypothesis(backend, op, check)
+
+
+def compare(case: Case, dtype: torch.dtype, values: str, backend: str, gradients: bool = True) -> None:
+    """One case: refconv inside torch's bound, or equal to torch on exact values."""
+    arrays = case.arrays(dtype, values)
+    what = f"{case} {dtype} {values} on {backend}"
+    ours = partial(case.call, F, backend=backend)
+    got, index = _split(_guarded(ours, arrays))
+    theirs, theirs_index = _split(case.call(T, *arrays))
+    bounds.same_layout(what, got, theirs)
+    if index is not None:
+        bounds.same(f"{what}: indices", index, theirs_index)
+        bounds.same_layout(f"{what}: indices", index, theirs_index)
+        bounds.same(what, got, theirs)
+    predicted(what, ours, arrays, got)
+    gy = _incoming(case, theirs, dtype, values) if gradients else None
+    judge_one(what, case, arrays, gy, got, values, ours, dtype)
+
+
+def _guarded(f, arrays):  # type: ignore[no-untyped-def]
+    with guard.checked():
+        return f(*arrays)
+
+
+def _incoming(case: Case, y: torch.Tensor, dtype: torch.dtype, values: str) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(case.seed + 1)
+    return strategies.numbers(tuple(y.shape), dtype, values, generator)
+
+
+def judge_one(what, case, arrays, gy, got, values, ours, dtype):  # type: ignore[no-untyped-def]
+    """Values and gradients: all at once with a random gradient, each alone with an expanded one."""
+
+    def value(*given):  # type: ignore[no-untyped-def]
+        return _split(case.call(T, *given))[0]
+
+    most = case.cells
+    rounds = (2 if most > 1 else 0) + (40 if case.kind == "lp_pool" else 0)
+    ask = partial(bounds.answers, value, arrays, cells=most, extra=rounds, selects="max_pool" in case.op)
+    answer, wanted = ask(gy)
+    judge = _equal if values == "exact" and case.cells == 1 else bounds.check
+    if "max_pool" not in case.op:
+        judge(what, got, answer, dtype)
+    if gy is None:
+        return
+    leaves = [t.detach().requires_grad_(bounds.is_real(t)) for t in arrays]
+    kept = [t for t in leaves if t.requires_grad]
+    with guard.checked():
+        found = torch.autograd.grad(_split(ours(*leaves))[0], kept, gy)
+    for i, (g, a) in enumerate(zip(found, [a for a in wanted if a is not None], strict=True)):
+        judge(f"{what}: gradient {i}", g, a, dtype)
+    ones = torch.ones((), dtype=dtype).expand(gy.shape)
+    _, wanted = ask(ones)
+    for i, a in enumerate(wanted):
+        if a is None:
+            continue
+        alone = [t.detach().requires_grad_(j == i) for j, t in enumerate(arrays)]
+        with guard.checked():
+            (g,) = torch.autograd.grad(_split(ours(*alone))[0].sum(), [alone[i]])
+        judge(f"{what}: gradient {i} alone, of the sum", g, a, dtype)
+
+
+def _equal(what: str, got: torch.Tensor, answer: bounds.Answer, dtype: torch.dtype) -> None:
+    bounds.same(what, got, answer.value.to(dtype))
+
+
+def _split(result):  # type: ignore[no-untyped-def]
+    return result if isinstance(result, tuple) else (result, None)
+
+
+def predicted(what: str, ours, arrays, got: torch.Tensor) -> None:  # type: ignore[no-untyped-def]
+    """Meta and fake tensors of the same strides give the result's shape, dtype and strides."""
+    meta = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="meta") for t in arrays]
+    bounds.same_layout(f"{what}: meta", _split(ours(*meta))[0], got)
+    with FakeTensorMode() as mode:
+        fake = _split(ours(*(mode.from_tensor(t) for t in arrays)))[0]
+    assert str(fake.device) == "cpu"
+    bounds.same_layout(f"{what}: fake", fake, got)
+
+
+@pytest.mark.parametrize("op", [op for op in strategies.OPS if "max_pool" in op])
+@pytest.mark.parametrize("backend", ["naive", "im2col", "numba"])
+def test_maximum_of_special_values(op: str, backend: str) -> None:
+    """NaN, infinities and ties: values and indices bit by bit, -0 too."""
+
+    def check(case: Case) -> None:
+        (x,) = case.arrays(FLOAT, "special")
+        got, want = _guarded(partial(case.call, F, backend=backend), [x]), case.call(T, x)
+        bounds.same(f"{case}: indices", got[1], want[1])
+        bounds.same(str(case), got[0], want[0])
+        assert torch.equal(got[0].signbit() & (got[0] == 0), want[0].signbit() & (want[0] == 0))
+
+    run_hypothesis(backend, op, check)
+
+
+DTYPES = (
+    torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.int64,
+    torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.uint16, torch.uint32,
+    torch.uint64, torch.complex32, torch.float8_e4m3fn, torch.float8_e5m2,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("op", strategies.OPS)
+@pytest.mark.parametrize("backend", ["im2col", "numba"])
+def test_dtypes(op: str, backend: str) -> None:
+    """Each dtype that torch's CPU takes is taken and right, and each that it refuses is refused."""
+
+    @settings(max_examples=max(settings.default.max_examples // 3, 1))
+    @given(cases(op, small=True).map(strategies.batched), st.randoms(use_true_random=False))
+    def check(case: Case, random) -> None:  # type: ignore[no-untyped-def]
+        for dtype in DTYPES:
+            values = random.choice(["real", "exact"])
+            if not torch_takes(case, dtype):
+                with pytest.raises(Exception, match=r"not defined|must be"):
+                    case.call(F, *case.arrays(dtype, values), backend=backend)
+            elif dtype in bounds.U and dtype is not torch.complex32:
+                smooth = "lp_pool" not in case.op
+                compare(case, dtype, values if smooth else "real", backend, gradients=smooth)
+            else:
+                arrays = case.arrays(dtype, values)
+                got, want = _guarded(partial(case.call, F, backend=backend), arrays), case.call(T, *arrays)
+                got, want = _split(got)[0], _split(want)[0]
+                bounds.same_layout(f"{case} {dtype}", got, want)
+                bounds.same(f"{case} {dtype}", comparable(got), comparable(want))
+
+    check()
+
+
+def torch_takes(case: Case, dtype: torch.dtype) -> bool:
+    """Whether torch's CPU computes this case in this dtype."""
+    try:
+        case.call(T, *case.arrays(dtype))
+    except (RuntimeError, NotImplementedError, TypeError, ValueError):
+        return False
+    return True
+
+
+def comparable(t: torch.Tensor) -> torch.Tensor:
+    """Bits, for dtypes that torch cannot compare."""
+    if t.dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
+        return t.float()
+    if t.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        return t.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[t.element_size()])
+    return t.to(torch.complex64) if t.dtype is torch.complex32 else t
+
+
+@pytest.mark.parametrize("op", strategies.OPS)
+def test_numpy_gives_what_torch_tensors_give(op: str) -> None:
+    def check(case: Case) -> None:
+        arrays = case.arrays(FLOAT)
+        got = _split(case.call(F, *(t.numpy() for t in arrays), backend="im2col"))[0]
+        want = _split(case.call(F, *arrays, backend="im2col"))[0]
+        assert isinstance(got, np.ndarray)
+        assert got.dtype == np.float64
+        bounds.same(str(case), torch.from_numpy(got.copy()), want)
+
+    run_hypothesis("im2col", op, check)
