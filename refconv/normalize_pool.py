@@ -62,6 +62,11 @@ def pool(
                 f"{window.effective_kernel(kernel[a], dilations[a])}, input {size[a]}+2*{pads[a]} "
                 f"= {size[a] + 2 * pads[a]}{given}"
             )
+        if rank == 3 and "max" not in op and size[a] < kernel[a]:
+            raise ShapeError(
+                f"{op}: the kernel is larger than the input on axis {axis_name(a, rank)}, which in "
+                f"3-D padding does not make good: kernel {kernel[a]}, input {size[a]}{given}"
+            )
         out.append(positions)
     return PoolProblem(
         op, lead, tuple(size), tuple(out), kernel, strides, pads, dilations, bool(ceil_mode),

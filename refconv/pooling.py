@@ -316,6 +316,8 @@ def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
         sign = 1 if norm > 0 else -1
         return sign * _max(op, sign * lib.abs(x), kernel, stride, 0, 1, ceil_mode, backend)[0]
     cells = 1
+    if OPS[op].rank == 1:  # torch takes no tuple here
+        checks.number(op, "kernel_size", kernel)
     for k in checks.numbers(op, "kernel_size", kernel, OPS[op].rank):
         cells *= k
     mean = _avg(op, x**norm, kernel, stride, 0, ceil_mode, True, None, backend)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ..harness.records import Result
 from .render import STYLE, console, flush, plain_if_needed
-from .tables import brackets, case_table, set_table, totals
+from .tables import brackets, case_table, set_table, totals, where
 
 if TYPE_CHECKING:
     from .render import Report
@@ -70,6 +70,10 @@ def table(out: Console, made: Table) -> None:
         for column in made.columns:
             column.header = plain_if_needed(column.header, out)
             column._cells = [plain_if_needed(cell, out) for cell in column._cells]
+    for column in made.columns[1:]:  # a narrow terminal wraps the first column, never a number
+        cells = [column.header, *column.cells]
+        column.min_width = max(len(getattr(cell, "plain", cell)) for cell in cells)  # type: ignore[arg-type]
+    made.columns[0].no_wrap = False
     out.print(Padding(made, (0, 0, 0, 2), expand=False))
 
 
@@ -79,8 +83,8 @@ def _case(out: Console, report: Report) -> None:
     unit = "MAC" if first.op.startswith("conv") else "steps"
     what = f"  {first.label} -> y{brackets(first.output_shape)}"
     line(out, f"{what}   {first.work:,} {unit}")
-    line(out, f"  {report.oracle}")
     wide = not out.is_terminal or out.width >= WIDE
+    line(out, f"  {report.oracle}{'' if wide else f' · {where(rows)}'}")
     table(out, case_table(rows, wide))
 
 

@@ -39,9 +39,9 @@ def case_table(rows: Sequence[Result], wide: bool) -> Table:
     heads = ["backend", "device", "precision", "shape", "max err", "worst cell", "err/bound"]
     timed = any(row.timing for row in rows)
     heads += ["time", "×torch", "verdict"] if timed else ["verdict"]
-    if not wide:
-        heads.remove("shape")
-        heads[heads.index("precision")] = "prec."
+    common = where(rows) if not wide else ""  # said once, above the table
+    left_out = {"shape": not wide, "device": common, "precision": common}
+    heads = [head for head in heads if not left_out.get(head)]
     numeric = {"max err", "err/bound", "time", "×torch"} & set(heads)
     table = grid(*heads, right=[heads.index(h) for h in numeric])
     for row in rows:
@@ -52,6 +52,7 @@ def case_table(rows: Sequence[Result], wide: bool) -> Table:
             by_result.setdefault(check.result, []).append(check)
         for i, (result, checks) in enumerate(by_result.items()):
             cells = [row.backend, row.device, row.precision] if i == 0 else [f"  {result}", "", ""]
+            cells = cells[:1] if common else cells
             shown = worst(checks)
             assert shown is not None
             cells += _numbers(shown, wide)
@@ -62,6 +63,12 @@ def case_table(rows: Sequence[Result], wide: bool) -> Table:
             cells_end = Text(state if bad else "ok", STYLE["wrong" if bad else "ok"])
             table.add_row(*cells, cells_end)
     return table
+
+
+def where(rows: Sequence[Result]) -> str:
+    """``cpu, fp32`` if that holds for every row that ran, else nothing."""
+    ran = {f"{row.device}, {row.precision}" for row in rows if row.status != "skipped"}
+    return ran.pop() if len(ran) == 1 else ""
 
 
 def _numbers(check: Check, wide: bool) -> list[str]:
@@ -111,7 +118,7 @@ def set_table(report: Report) -> Table:
         largest = max((c.ratio or 0 for r in rows if r.status == "ok" for c in r.checks), default=0)
         cells: list[Text | str] = [
             name,
-            f"{rows[0].work:,}",
+            compact(rows[0].work),
             f"{largest:.3f}" if largest else "equal",
         ]
         cells += [_peer(by.get(key)) for key in peers]
@@ -152,42 +159,50 @@ def _other(row: Result | None) -> Text | str:
 
 def totals(report: Report) -> Table:
     """A row a backend: how often it was right, wrong or skipped, and how fast."""
-    heads = [
-        "backend",
-        "device",
-        "ok",
-        "wrong",
-        "skipped",
-        "err/bound",
-        "×torch geomean",
-        "fastest",
-        "slowest",
-    ]
-    table = grid(*heads, right=range(2, len(heads)))
-    for backend, device in _columns(report):
+    columns = _columns(report)
+    devices = ["device"] if len({device for _, device in columns}) > 1 else []
+    heads = ["backend", *devices, "ok", "wrong", "skipped", "err/bound"]
+    speed = any(row.timing and row.timing.vs_torch for row in report.rows)
+    heads += ["×torch geomean", "fastest", "slowest"] if speed else []
+    table = grid(*heads, right=range(1 + len(devices), len(heads)))
+    for backend, device in columns:
         mine = [r for r in report.rows if (r.backend, r.device) == (backend, device)]
         count = {s: sum(r.status == s for r in mine) for s in ("ok", "skipped")}
-        largest = max((c.ratio or 0 for r in mine for c in r.checks if c.ok), default=0)
-        timed = [r.timing for r in mine if r.timing and r.timing.vs_torch]
-        quiet = [t for t in timed if not t.busy]
-        times = [t.vs_torch for t in quiet or timed if t.vs_torch]
-        mean = geomean(times) if backend != "torch" else None
-        speed = ["", "", ""]
-        if mean is not None:  # disturbed timings count only where there are no others
-            mark = "" if quiet else "*"
-            speed = [
-                f"{three(mean)}×{mark} ({len(times)} of {len(mine)})",
-                f"{three(min(times))}×",
-                f"{three(max(times))}×",
-            ]
         wrong = len(mine) - sum(count.values())
+        largest = max((c.ratio or 0 for r in mine for c in r.checks if c.ok), default=0)
         table.add_row(
             backend,
-            device,
+            *([device] if devices else []),
             str(count["ok"]),
             Text(str(wrong), "bold red" if wrong else ""),
             str(count["skipped"]),
             f"{largest:.3f}" if largest else "equal" if count["ok"] else "",
-            *speed,
+            *(_speed(backend, mine) if speed else []),
         )
     return table
+
+
+def _speed(backend: str, rows: Sequence[Result]) -> list[str]:
+    """Geometric mean, least and most of time / torch's; disturbed timings only if there are no
+    others.
+    """
+    timed = [row.timing for row in rows if row.timing and row.timing.vs_torch]
+    quiet = [t for t in timed if not t.busy]
+    times = [t.vs_torch for t in quiet or timed if t.vs_torch]
+    mean = geomean(times)
+    if mean is None or backend == "torch":
+        return ["", "", ""]
+    mark = "" if quiet else "*"
+    return [
+        f"{three(mean)}×{mark} ({len(times)} of {len(rows)})",
+        f"{three(min(times))}×",
+        f"{three(max(times))}×",
+    ]
+
+
+def compact(count: int) -> str:
+    """``148 M``: three digits and a unit of thousands."""
+    for unit, size in (("", 1), (" k", 10**3), (" M", 10**6)):
+        if count < size * 999.5:
+            return f"{count}" if size == 1 else f"{three(count / size)}{unit}"
+    return f"{three(count / 10**9)} G"

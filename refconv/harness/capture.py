@@ -63,7 +63,7 @@ class Trace:
 
     Args:
         calls: of the family, in order; only torch's own pass has them.
-        steps: (where, result) of every layer of the family and every function outside of one.
+        steps: name and result of every layer of the family and every function outside of one.
         output: the model's.
     """
 
@@ -177,7 +177,7 @@ class _Recorder(TorchFunctionMode):
             y = func(*args, **kwargs)
             self.trace.calls.append(Call(self.place(), op, given, len(self.trace.steps)))
         if not inside:
-            self._step(self.place(), y)
+            self._step(f"{self.place()} {op}", y)
         return y
 
     def _step(self, where: str, output: Any) -> None:
@@ -203,10 +203,13 @@ def _given(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, 
     """Arguments by name; activations are copied, since a later layer may work in place."""
     bound = _signature(op).bind(*args, **kwargs)
     bound.apply_defaults()
-    return {
-        name: value.detach().clone() if isinstance(value, torch.Tensor) else value
-        for name, value in bound.arguments.items()
-    }
+    return {name: _kept(value) for name, value in bound.arguments.items()}
+
+
+def _kept(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.detach() if isinstance(value, torch.nn.Parameter) else value.detach().clone()
 
 
 @cache

@@ -105,7 +105,7 @@ def _find(module: ModuleType, spec: str, name: str) -> Any:
     if not name:
         raise UsageError(f"{where}: name the model, e.g. {where}:{own[0] if own else 'Net'}; {has}")
     if not hasattr(module, name):
-        raise UsageError(f"{where} has no {name!r}{near(name, own)}; {has}")
+        raise UsageError(f"{where} has no {name!r}; {has}{near(name, own)}")
     return getattr(module, name)
 
 

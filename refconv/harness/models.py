@@ -28,10 +28,12 @@ from .cases import Case
 from .records import Result, Timing
 from .whole import Model, Whole
 
+Shape = tuple[int, ...]
+
 
 def compare_model(
     spec: str,
-    in_shape: str | tuple[int, ...],
+    in_shape: str | Shape,
     backends: tuple[str, ...] = (),
     seed: int = 0,
     image: Path | None = None,
@@ -63,16 +65,22 @@ def _prepare(spec: str, in_shape: Any, dtype: str, options: compare.Options) -> 
     """The model, its input, and what torch makes of them."""
     if dtype not in FLOATS:
         raise UsageError(f"--dtype: a model takes {', '.join(FLOATS)}, got {dtype!r}")
-    shape = notation.shape(in_shape)
+    given = notation.shape(in_shape)
     module = modelfile.load(spec, seed=options.seed, dtype=dtype)
-    shape, hint = _with_batch(module, shape)
-    x = _input(shape, dtype, options)
     family = capture.layers(module)
-    try:
-        with modelfile.seeded(options.seed):
-            own = capture.run(module, x, family)
-    except capture.ForwardError as error:
-        raise _refused(spec, shape, error) from error.__cause__
+    failures = []
+    for attempt in _with_batch(module, given):
+        shape, hint = attempt
+        x = _input(shape, dtype, options)
+        try:
+            with modelfile.seeded(options.seed):
+                own = capture.run(module, x, family)
+        except capture.ForwardError as error:
+            failures.append(_refused(spec, shape, error))
+            continue
+        break
+    else:
+        raise failures[0]
     if not own.calls:
         raise UsageError(f"{spec}: its forward calls nothing of the convolution family")
     try:
@@ -92,17 +100,22 @@ def _prepare(spec: str, in_shape: Any, dtype: str, options: compare.Options) -> 
     return Model(spec, module, x, hint, data, family, own, wide, named)
 
 
-def _with_batch(module: torch.nn.Module, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
-    """The input's shape with a batch axis, and what was assumed; the first layer says the rank."""
+def _with_batch(module: torch.nn.Module, given: Shape) -> list[tuple[Shape, str]]:
+    """The input's shape with a batch axis, and what was assumed; first what is likeliest.
+
+    The model's first layer says how many axes there are; where there are only functions, three axes
+    are first taken for a picture without a batch axis.
+    """
+    text = "x".join(map(str, given))
+    hint = f"the input {text} has no batch axis: taken as a batch of one, 1x{text}"
     ranks = [type(m).__name__[-2] for m in module.modules() if nn.counterpart(m)]
-    rank = next((int(r) for r in ranks if r.isdigit()), 2)
-    if len(shape) != rank + 1:
-        return shape, ""
-    text = "x".join(map(str, shape))
-    return (1, *shape), f"the input {text} has no batch axis: taken as a batch of one, 1x{text}"
+    rank = next((int(r) for r in ranks if r.isdigit()), None)
+    if len(given) != (rank or 2) + 1:
+        return [(given, "")]
+    return [((1, *given), hint), *([] if rank else [(given, "")])]
 
 
-def _input(shape: tuple[int, ...], dtype: str, options: compare.Options) -> torch.Tensor:
+def _input(shape: Shape, dtype: str, options: compare.Options) -> torch.Tensor:
     """Seeded normal numbers, or the picture."""
     if options.image is not None:
         as_problem = notation.build("avg_pool2d", {"input": shape}, {"kernel_size": 1}, dtype)
@@ -111,7 +124,7 @@ def _input(shape: tuple[int, ...], dtype: str, options: compare.Options) -> torc
     return torch.from_numpy(values).to(getattr(torch, dtype))
 
 
-def _refused(spec: str, shape: tuple[int, ...], error: capture.ForwardError) -> RefconvError:
+def _refused(spec: str, shape: Shape, error: capture.ForwardError) -> RefconvError:
     """A forward that failed: where, torch's words, and the last shape before it."""
     cause = error.__cause__
     assert cause is not None
@@ -120,7 +133,9 @@ def _refused(spec: str, shape: tuple[int, ...], error: capture.ForwardError) -> 
     says = text.splitlines()[0] if text else type(cause).__name__
     seen = f"; before it, {error.seen}" if error.seen else ""
     message = f"{spec} on input {shape}: {error.where} failed, torch says: {says}{seen}"
-    return ShapeError(message) if about_shapes else UsageError(message)
+    made = ShapeError(message) if about_shapes else UsageError(message)
+    made.__cause__ = cause
+    return made
 
 
 def _named(

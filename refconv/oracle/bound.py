@@ -79,22 +79,22 @@ class Arithmetic:
 
 
 def arithmetic(dtype: str, precision: str = "ieee") -> Arithmetic:
-    """What is declared for ``dtype``: itself, or for 16 bits and fewer, accumulation in float32.
+    """What is declared for ``dtype``: itself, or for 16 bits and fewer, sums in float32.
 
     Args:
-        precision: ``ieee``, or ``tf32``: float32 inputs lose digits before they are multiplied
+        precision: ``ieee``; ``tf32``: float32 inputs lose digits before they are multiplied
             (2**-10, as hardware that truncates does) and tensor cores truncate while they add
-            (2**-23). Source: F3, F4.
+            (2**-23); ``narrow``: 16-bit dtypes are also summed in 16 bits. Source: F3, F4.
     """
     part = PARTS.get(dtype, dtype)
     if part not in DIGITS:  # integers: nothing rounds
         return Arithmetic(dtype, 0.0, 0.0, 0.0, (0.0, 0.0), 63, 63, np.inf)
     stored = part in STORED
-    acc = "float32" if stored else part
-    tf32 = precision == "tf32" and acc == "float32"
+    acc = "float32" if stored and precision != "narrow" else part
+    tf32 = precision == "tf32" and part == "float32"
     return Arithmetic(
         dtype=dtype,
-        u_in=2.0**-10 if tf32 and not stored else 0.0,
+        u_in=2.0**-10 if tf32 else 0.0,
         u_acc=2.0 ** -(DIGITS[acc] - tf32),
         u_out=2.0 ** -DIGITS[part] if stored else 0.0,
         tiny=(2.0 ** TINIEST[acc], 2.0 ** TINIEST[part] if stored else 0.0),

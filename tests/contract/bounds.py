@@ -121,7 +121,7 @@ def is_real(t: torch.Tensor) -> bool:
 
 def _run(f, arrays, gy, of_gradient):  # type: ignore[no-untyped-def]
     """``f`` and its gradients, [y, g0, g1, …]."""
-    arrays = [t.detach().clone() for t in arrays]
+    arrays = [t.detach().clone(memory_format=torch.contiguous_format) for t in arrays]
     leaves = [t.requires_grad_() for t in arrays if is_real(t)]
     y = f(*arrays)
     if gy is None:
@@ -175,8 +175,13 @@ def strides(t: torch.Tensor) -> tuple[int, ...]:
     return tuple(s for s, n in zip(t.stride(), t.shape, strict=True) if n > 1)
 
 
-def same_layout(what: str, got: torch.Tensor, want: torch.Tensor) -> None:
-    """Equal shape, dtype and strides (of axes longer than 1)."""
+def same_layout(what: str, got: torch.Tensor, want: torch.Tensor, rank: int = 0) -> None:
+    """Equal shape, dtype and strides (of axes longer than 1).
+
+    With ``rank`` 1 the result must be contiguous instead: torch has no memory format for one axis,
+    and its strides there are an accident (of max_pool1d's they depend on ``return_indices``).
+    """
+    want = want.contiguous() if rank == 1 else want
     assert got.dtype == want.dtype, f"{what}: dtype {got.dtype}, expected {want.dtype}"
     assert got.shape == want.shape, f"{what}: shape {tuple(got.shape)}, not {tuple(want.shape)}"
     assert strides(got) == strides(want), (

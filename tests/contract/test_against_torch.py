@@ -50,10 +50,10 @@ def compare(case: Case, dtype: torch.dtype, values: str, backend: str, gradients
     ours = partial(case.call, F, backend=backend)
     got, index = _split(_guarded(ours, arrays))
     theirs, theirs_index = _split(case.call(T, *arrays))
-    bounds.same_layout(what, got, theirs)
+    bounds.same_layout(what, got, theirs, case.rank)
     if index is not None:
         bounds.same(f"{what}: indices", index, theirs_index)
-        bounds.same_layout(f"{what}: indices", index, theirs_index)
+        bounds.same_layout(f"{what}: indices", index, theirs_index, case.rank)
         bounds.same(what, got, theirs)
     predicted(what, ours, arrays, got)
     gy = _incoming(case, theirs, dtype, values) if gradients else None
@@ -162,7 +162,7 @@ def test_dtypes(op: str, backend: str) -> None:
                 arrays = case.arrays(dtype, values)
                 got, want = _guarded(partial(case.call, F, backend=backend), arrays), case.call(T, *arrays)
                 got, want = _split(got)[0], _split(want)[0]
-                bounds.same_layout(f"{case} {dtype}", got, want)
+                bounds.same_layout(f"{case} {dtype}", got, want, case.rank)
                 bounds.same(f"{case} {dtype}", comparable(got), comparable(want))
 
     check()

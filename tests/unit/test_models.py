@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refconv.kernels.im2col import conv, pool
 
 from refconv import errors
 from refconv.harness import compare, models, whole
-from refconv.kernels.im2col import conv, pool
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 FAST = {"backends": ("im2col", "torch"), "time": False}
@@ -69,6 +69,11 @@ class Line(nn.Module):
     def forward(self, x):
         x = torch.max_pool1d(x, 2)
         return F.lp_pool1d(F.pad(x, (1, 1)), 2.0, 2), torch.adaptive_max_pool1d(x, 2)
+
+
+class Picture(nn.Module):
+    def forward(self, x):
+        return F.avg_pool2d(x, 2)
 
 
 class Needs(nn.Module):
@@ -211,6 +216,8 @@ def test_torch_functions(nets):
     assert [row.op for row in rows[::2]] == [
         "max_pool1d", "pad", "lp_pool1d", "adaptive_max_pool1d", "model",
     ]  # fmt: skip
+    assert rows[-1].input_shape == (1, 4, 9)  # as a picture it fits nothing
+    assert run(f"{nets}:Picture", "3x8x8")[-1].input_shape == (1, 3, 8, 8)
 
 
 @pytest.mark.parametrize("name", ["lazy", "instance"])
@@ -254,7 +261,7 @@ def test_times_what_is_right(nets):
 
 
 def test_naive_is_skipped_where_it_is_slow(nets):
-    rows = run(f"{nets}:Block", "4x8x8", backends=("naive", "torch"), patience=1e-4)
+    rows = run(f"{nets}:Block", "4x8x8", backends=("naive", "torch"), patience=5e-4)
     mine = {row.case: row for row in rows if row.backend == "naive"}
     assert mine["Block.conv"].status == "skipped"
     assert mine["Block.forward() avg_pool2d"].status == "ok"
@@ -281,10 +288,10 @@ def _planted(monkeypatch, module, name, fault, when=lambda out: True):
 
 
 def test_a_fault_is_found_at_its_layer(nets, monkeypatch):
-    """One element of one channel, in the second convolution only, off by a thousandth."""
+    """One element of the second convolution only, off by a thousandth."""
 
     def fault(out):
-        out.flat[7] *= 1.001
+        out.flat[7] += 1e-3
 
     _planted(monkeypatch, conv, "fprop", fault, lambda out: out.shape[1] == 16)
     rows = run(EXAMPLES / "lenet.py:LeNet", "3x32x32")
@@ -296,7 +303,7 @@ def test_a_fault_is_found_at_its_layer(nets, monkeypatch):
     assert "1 of 1,600 wrong; at [0,0,0,7]" in wrong[0].reason
     assert wrong[1].reason == "LeNet.conv2 is wrong"
     assert "LeNet.conv2: in the whole model" in wrong[0].hint
-    assert not [row for row in rows if row.backend == "torch" and row.hint != rows[-1].hint]
+    assert not any("in the whole model" in row.hint for row in rows if row.backend == "torch")
 
 
 def test_a_fault_in_a_function_is_found(nets, monkeypatch):
@@ -338,7 +345,7 @@ def test_another_shape_is_wrong():
 
 ERRORS = [
     ("{}/none.py:Net", "3x8x8", "no file .*none.py"),
-    ("{}/nets.py:Lin", "3x8x8", r"nets.py has no 'Lin'; did you mean Line\? it has Block, ResNet,"),
+    ("{}/nets.py:Lin", "3x8x8", r"nets.py has no 'Lin'; it has Block, .*; did you mean Line\?"),
     ("{}/nets.py", "3x8x8", r"name the model, e.g. .*nets.py:Block"),
     ("{}/nets.py:Needs", "3x8x8", r"needs arguments: width, depth; .* def net\(\): return Needs"),
     ("{}/nets.py:Fails", "3x8x8", "cannot be built: KeyError: 'no weights'"),
