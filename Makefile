@@ -15,7 +15,7 @@ test: ## the whole suite
 	$(PYTHON) -m pytest
 
 thorough: ## the same tests on many more drawn problems (tens of minutes)
-	HYPOTHESIS_PROFILE=thorough $(PYTHON) -m pytest tests/contract
+	REFCONV_TESTS=thorough $(PYTHON) -m pytest tests/contract
 
 compare: ## the main job, recorded
 	$(PYTHON) -m refconv compare

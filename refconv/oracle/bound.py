@@ -13,6 +13,7 @@ F14 name the formulas of this project's notes on the oracle.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Protocol
@@ -242,13 +243,17 @@ class Root:
     scale: np.ndarray
     norm: float
 
+    def off(self, a: Arithmetic) -> np.ndarray:
+        """How far the sum of powers may be off."""
+        u = max(a.u_acc, a.u_out)
+        e = (1 + 4 * u) * (1 + g(self.n + 1, a.u_acc)) * (1 + u) ** 2 - 1 + 1e-15
+        return e * self.scale + self.n * max(a.tiny)
+
     def bound(self, want: np.ndarray, a: Arithmetic) -> Bound:
         """The wider side of the interval; unbounded where the sum of powers may be negative (its
         root is NaN).
         """
-        u = max(a.u_acc, a.u_out)
-        e = (1 + 4 * u) * (1 + g(self.n + 1, a.u_acc)) * (1 + u) ** 2 - 1 + 1e-15
-        off = e * self.scale + self.n * max(a.tiny)
+        u, off = max(a.u_acc, a.u_out), self.off(a)
         with np.errstate(invalid="ignore", divide="ignore"):
             high = (self.total + off) ** (1 / self.norm)
             low = np.maximum(self.total - off, 0) ** (1 / self.norm)
@@ -257,6 +262,48 @@ class Root:
             tolerance = tolerance + high * (5 * u + u * log / abs(self.norm)) + max(a.tiny)
         doubtful = (self.total - off < 0) & (self.scale > self.total * (1 + 1e-12))
         tolerance = np.where(doubtful | ~np.isfinite(tolerance), np.inf, tolerance)
+        return Bound("F3, composite", a.dtype, tolerance, a.largest, int(np.max(self.n, initial=0)))
+
+
+@dataclass(frozen=True)
+class RootGradient:
+    """The gradient of lp_pool: ``dx = p x^(p-1) * sum over windows of dy (1/p) t^(1/p-1) cells / k``.
+
+    The slope ``t^(1/p-1)`` is monotone in t, so it lies between its values at the ends of ``Root``'s
+    interval; the rest is at most 16 roundings of pow (4 each), products and the division, and the
+    sum over windows. Where t is 0 torch lets nothing through.
+
+    Args:
+        root: the forward pass's law; ``steep``: ``dy (1/p) cells``; ``own``: ``p x^(p-1)``.
+        spread: average pooling's backward in float64.
+        n: windows that hold each element.
+    """
+
+    root: Root
+    steep: np.ndarray
+    own: np.ndarray
+    spread: Callable[[np.ndarray], np.ndarray]
+    n: np.ndarray
+
+    def slope(self, total: np.ndarray) -> np.ndarray:
+        """``t^(1/p - 1)``, and 0 where t is."""
+        with np.errstate(all="ignore"):
+            return np.where(total == 0, 0.0, total ** (1 / self.root.norm - 1))
+
+    def bound(self, want: np.ndarray, a: Arithmetic) -> Bound:
+        """The slope's interval, spread like the gradient itself, plus the roundings."""
+        u, total, norm = max(a.u_acc, a.u_out), self.root.total, self.root.norm
+        off = self.root.off(a)
+        slope, steep = self.slope(total), np.abs(self.steep)
+        with np.errstate(all="ignore"):
+            sides = [np.abs(self.slope(total + s * off) - slope) for s in (1, -1)]
+            logs = u * np.abs(np.log(np.abs(np.where(total == 0, 1, total)))) * abs(1 / norm - 1)
+            wide = np.where((total == 0) | (total > off), np.maximum(*sides), np.inf) + slope * logs
+            wide = np.where((total == 0) & (self.root.scale == 0), 0.0, wide) * steep
+            rounding = (1 + 16 * u) * (1 + g(self.n + 3, a.u_acc)) - 1
+            scale = self.spread(slope * steep + wide)
+            tolerance = np.abs(self.own) * (self.spread(wide) + rounding * scale)
+        tolerance = np.where(np.isnan(tolerance), np.inf, tolerance) + self.n * max(a.tiny)
         return Bound("F3, composite", a.dtype, tolerance, a.largest, int(np.max(self.n, initial=0)))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from .. import arrays, dispatch, window
 from ..moves import ColumnProblem, IndexProblem, PadProblem
 from ..problem import ConvProblem, PoolProblem
-from .bound import Bound, Law, Move, Root, Sum, Whole, arithmetic
+from .bound import Bound, Law, Move, Root, RootGradient, Sum, Whole, arithmetic
 
 BACKEND = "im2col"
 
@@ -99,7 +99,7 @@ def backward(
         return found
     if isinstance(problem, PoolProblem):
         if problem.norm is not None:
-            return []
+            return _root_gradient(run, problem, x["input"], dy)
         if problem.forward_slot == "avg_pool":
             return [run.sum("grad_input", "avg_pool_backward", dy)]
         index = run("max_pool", x["input"])[1]
@@ -271,15 +271,51 @@ def _bias_gradient(run: _Run, dy: np.ndarray) -> Expected:
 
 
 def _root(run: _Run, problem: PoolProblem, x: np.ndarray) -> Expected:
-    """lp_pool: the mean of powers, times the cells of the window, to the 1/norm, as torch composes
-    it.
+    """lp_pool: the mean of powers, times the cells of the window, to the 1/norm, as torch does it.
+
+    Integers to the power of a float are float32; to the power of an int they stay whole, mean
+    included, up to the root.
     """
     norm, cells = problem.norm, float(np.prod(problem.kernel))
     assert norm is not None
-    x = x.astype(np.float64)
-    mean = _Run(replace(problem, norm=None, dtype="float64"), run.backend)
+    dtype = "float32" if x.dtype.kind == "i" else run.dtype
+    if np.isinf(norm):  # the limit: the largest, or smallest, absolute value
+        step = (1,) * problem.rank
+        largest = _Run(replace(problem, norm=None, op="max_pool", dilation=step), run.backend)
+        sign = np.sign(norm)
+        return Expected("output", sign * largest("max_pool", sign * np.abs(x))[0], Move(), dtype)
+    whole = x.dtype.kind == "i" and isinstance(norm, int)
+    power = x**norm
+    mean = _Run(replace(problem, norm=None, dtype=str(power.dtype)), run.backend)
+    n = terms(problem, "avg_pool")
     with np.errstate(all="ignore"):
-        total = mean("avg_pool", x**norm) * cells
-        scale = np.abs(mean("avg_pool", np.abs(x) ** norm)) * cells
+        total = mean("avg_pool", power) * cells
+        scale = np.abs(mean("avg_pool", np.abs(power))) * cells
         want = total ** (1 / norm)
-    return Expected("output", want, Root(terms(problem, "avg_pool"), total, scale, norm), run.dtype)
+    law = Root(n * 0 if whole else n, total, scale, norm)
+    return Expected("output", want, law, dtype)
+
+
+def _root_gradient(
+    run: _Run, problem: PoolProblem, x: np.ndarray, dy: np.ndarray
+) -> list[Expected]:
+    """The gradient of lp_pool; none is known here for an infinite norm."""
+    norm = problem.norm
+    assert norm is not None
+    root = _root(run, problem, x).law
+    if not isinstance(root, Root):
+        return []
+    mean = _Run(replace(problem, norm=None), run.backend)
+    steep = dy * float(np.prod(problem.kernel)) / norm
+    with np.errstate(all="ignore"):
+        own = norm * x ** (norm - 1)
+    law = RootGradient(
+        root,
+        steep,
+        own,
+        lambda a: mean("avg_pool_backward", a),
+        terms(problem, "avg_pool_backward"),
+    )
+    with np.errstate(all="ignore"):
+        want = own * mean("avg_pool_backward", steep * law.slope(root.total))
+    return [Expected("grad_input", want, law, run.dtype)]

@@ -191,3 +191,23 @@ def test_the_power_pool_of_torch_is_inside_and_a_wrong_norm_is_not(norm):
     assert verdict.compare(good, expected.want, expected.bound()).ok
     bad = torch.nn.functional.lp_pool2d(x, norm + 1e-4, 3, 1)
     assert not verdict.compare(bad, expected.want, expected.bound()).ok
+
+
+@pytest.mark.parametrize("norm", [1, 2, 3, 1.5])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_power_pools_gradient_of_torch_is_inside_and_a_wrong_one_is_not(norm, dtype):
+    problem = label.read(f"lp_pool2d x[1,2,6,7] norm{norm} k3,2 s2,1 ceil", dtype=dtype)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 2, 6, 7, generator=generator).to(getattr(torch, dtype)).requires_grad_()
+    y = torch.nn.functional.lp_pool2d(x, norm, (3, 2), (2, 1), ceil_mode=True)
+    dy = torch.randn(y.shape, generator=generator).to(y.dtype)
+    [expected] = reference.backward(problem, {"input": x}, dy)
+    [good] = torch.autograd.grad(y, x, dy)
+    bound = expected.bound()
+    if dtype == "bfloat16":  # torch adds the windows up in bfloat16
+        bound = expected.bound("narrow")
+    judged = verdict.compare(good, expected.want, bound)
+    assert judged.ok, judged.reason
+    assert np.isfinite(bound.tolerance).all()
+    wrong = good * (1 + {"float32": 1e-4, "bfloat16": 0.5}[dtype])
+    assert not verdict.compare(wrong, expected.want, bound).ok
