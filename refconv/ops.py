@@ -52,7 +52,7 @@ def _rows() -> list[Op]:
             Op(f"max_pool{r}d", r, "max_pool", INTEGERS, (2, 3), max_slots),
             Op(f"avg_pool{r}d", r, "avg_pool", ("int64",), (2,), avg_slots),
             Op(f"lp_pool{r}d", r, "lp_pool", ("int64", "bool"), (2,), avg_slots),
-            Op(f"adaptive_avg_pool{r}d", r, "adaptive_avg_pool", (), (2,), avg_slots),
+            Op(f"adaptive_avg_pool{r}d", r, "adaptive_avg_pool", COMPLEX, (2,), avg_slots),
             Op(f"adaptive_max_pool{r}d", r, "adaptive_max_pool", (), (2,), max_slots),
             Op(f"max_unpool{r}d", r, "max_unpool", (), (2,), ("scatter", "gather", "scatter_add")),
         ]

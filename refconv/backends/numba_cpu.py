@@ -1,9 +1,8 @@
-"""numba: loops compiled for the CPU, parallel, cached between processes, compiled when first
-called.
-"""
+"""numba: loops compiled for the CPU, parallel, cached between processes, compiled when called."""
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,8 +15,22 @@ def probe() -> str | None:
 
 
 def launch(kernel: Kernel, args: tuple[Any, ...]) -> None:
-    """Run ``kernel``."""
+    """Run ``kernel`` on as many threads as torch uses, where torch is loaded.
+
+    Numba's OpenMP layer sets the number of threads of the whole process at each launch, torch's
+    too: without this, a call would undo the user's ``torch.set_num_threads``.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        kernel(*args)
+        return
+    import numba
+
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     kernel(*args)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 BACKEND = Backend(

@@ -75,7 +75,7 @@ def _numbers(check: Check, wide: bool) -> list[str]:
     shape = [brackets(check.shape) if check.shape else "-"] if wide else []
     if check.kind == "shape":  # "expected [..] got [..] differs at H: …"
         return [*shape, "-", f"not {check.reason.split()[1]}", "-"]
-    if check.kind in ("dtype", "error", "guard", "missing"):
+    if check.kind in ("dtype", "error", "guard", "missing", "unjudged"):
         return [*shape, "-", check.dtype if check.kind == "dtype" else check.kind, "-"]
     bits = check.rule == "bit for bit"
     error = (

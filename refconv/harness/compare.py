@@ -286,6 +286,7 @@ def _check(
         ratio=finite(v.ratio),
         wrong=v.wrong,
         cells=v.cells,
+        unjudged=v.unjudged,
         detects=bounds.detectable(limit, expected.want),
     )
 

@@ -24,7 +24,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Args:
         result: output, indices, grad_input, grad_weight, grad_bias, or a layer's name.
         data: integer, real or image.
-        kind: ok, shape, dtype, value, guard or error.
+        kind: ok, shape, dtype, value, unjudged, guard, missing or error.
         rule: formula of the bound; ``terms``: the largest number of terms; ``exact``: share of
             cells that must be equal.
         max_error: absolute; None where there is none to speak of (shapes differ, NaN).
@@ -47,6 +47,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ratio: float | None = None
     wrong: int = 0
     cells: int = 0
+    unjudged: int = 0
     detects: float | None = None
 
 

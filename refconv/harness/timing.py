@@ -139,7 +139,7 @@ def interleave(
     rounds: tuple[int, int] = (5, 31),
     sample: float = 2e-4,
     gap: float = 1e-3,
-    pause: Callable[[float], None] = time.sleep,
+    pause: Callable[[float], None] | None = None,
     losses: Callable[[], int] = preempted,
 ) -> dict[str, Samples]:
     """Time ``candidates`` in turns.
@@ -150,9 +150,10 @@ def interleave(
         rounds: least and most rounds.
         sample: seconds that a sample should last: short calls are repeated.
         gap: seconds between two candidates.
-        pause: how to wait.
+        pause: how to wait; by default until this process's own threads are asleep.
         losses: a counter of interruptions by other processes.
     """
+    pause = pause or rest
     calls, cost = {}, 0.0
     for name, call in candidates.items():  # warm-up, and how long a call takes
         call()
@@ -181,6 +182,21 @@ def interleave(
         name: Samples(clock.name, calls[name], tuple(ns), tuple(clean))
         for name, ns in measured.items()
     }
+
+
+def rest(gap: float, most: float = 0.06) -> None:
+    """Wait ``gap`` seconds at a time until this process's threads no longer use the processor.
+
+    BLAS and OpenMP workers spin for 1 to 30 ms after their work, in which they would slow down the
+    next candidate.
+    """
+    end = time.perf_counter() + most
+    while True:
+        used, began = time.process_time(), time.perf_counter()
+        time.sleep(gap)
+        now = time.perf_counter()
+        if time.process_time() - used < 0.2 * (now - began) or now > end:
+            return
 
 
 def once(call: Call, clock: Timer, losses: Callable[[], int] = preempted) -> Samples:

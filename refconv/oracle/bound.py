@@ -66,7 +66,7 @@ class Arithmetic:
         tiny: what one underflow can lose, while summing and when stored.
         digits: of the accumulator: integers up to ``2**digits`` are exact in it.
         out_digits: of the stored result.
-        largest: the largest finite result.
+        largest: the largest finite result; ``room``: the largest finite sum.
     """
 
     dtype: str
@@ -77,6 +77,7 @@ class Arithmetic:
     digits: int
     out_digits: int
     largest: float
+    room: float
 
 
 def arithmetic(dtype: str, precision: str = "ieee") -> Arithmetic:
@@ -89,7 +90,7 @@ def arithmetic(dtype: str, precision: str = "ieee") -> Arithmetic:
     """
     part = PARTS.get(dtype, dtype)
     if part not in DIGITS:  # integers: nothing rounds
-        return Arithmetic(dtype, 0.0, 0.0, 0.0, (0.0, 0.0), 63, 63, np.inf)
+        return Arithmetic(dtype, 0.0, 0.0, 0.0, (0.0, 0.0), 63, 63, np.inf, np.inf)
     stored = part in STORED
     acc = "float32" if stored and precision != "narrow" else part
     tf32 = precision == "tf32" and part == "float32"
@@ -102,6 +103,7 @@ def arithmetic(dtype: str, precision: str = "ieee") -> Arithmetic:
         digits=DIGITS[acc],
         out_digits=DIGITS[part],
         largest=LARGEST[part],
+        room=LARGEST[acc],
     )
 
 
@@ -207,7 +209,7 @@ class Sum:
         scale = self.scale * (1 + 2 * g(roundings, u))
         tolerance = grow * (inputs * (1 + g(roundings, a.u_acc)) - 1) * scale * (1 + a.u_out)
         tolerance = tolerance + a.u_out * size + own + self.n * a.tiny[0] + a.tiny[1]
-        tolerance = np.where(self.scale < a.largest, tolerance, np.inf)
+        tolerance = np.where(self.scale < a.room, tolerance, np.inf)
         exact = 0.0
         if self.integral:
             fits = self.scale * (4 if self.parts == 2 else 1) <= 2.0**a.digits
@@ -267,9 +269,9 @@ class Root:
 
 @dataclass(frozen=True)
 class RootGradient:
-    """The gradient of lp_pool: ``dx = p x^(p-1) * sum over windows of dy (1/p) t^(1/p-1) cells / k``.
+    """The gradient of lp_pool: ``p x^(p-1)`` times the windows' sum of ``dy t^(1/p-1) cells/(p k)``.
 
-    The slope ``t^(1/p-1)`` is monotone in t, so it lies between its values at the ends of ``Root``'s
+    The slope ``t^(1/p-1)`` is monotone in t: it lies between its values at the ends of ``Root``'s
     interval; the rest is at most 16 roundings of pow (4 each), products and the division, and the
     sum over windows. Where t is 0 torch lets nothing through.
 

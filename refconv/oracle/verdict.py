@@ -23,13 +23,13 @@ class Verdict:
 
     Args:
         ok: whether nothing is wrong.
-        kind: ``ok``, ``shape``, ``dtype`` or ``value``.
+        kind: ``ok``, ``shape``, ``dtype``, ``value`` or ``unjudged`` (a check that could not fail).
         reason: one line for a reader; empty if ok.
         error: largest absolute error; NaN where a NaN is wrong, None if shapes differ.
         worst: the cell that is nearest to its bound, or furthest beyond it.
         ratio: error / bound in that cell (infinite if the bound is 0 and the error is not).
         wrong: cells beyond their bound.
-        cells: cells compared.
+        cells: cells compared; ``unjudged``: those among them of which the bound says nothing.
     """
 
     ok: bool
@@ -40,6 +40,7 @@ class Verdict:
     ratio: float | None = None
     wrong: int = 0
     cells: int = 0
+    unjudged: int = 0
 
 
 def compare(got: Any, want: np.ndarray, bound: Bound, problem: Any = None) -> Verdict:
@@ -62,26 +63,26 @@ def compare(got: Any, want: np.ndarray, bound: Bound, problem: Any = None) -> Ve
     wrong = ~(ratio <= 1)
     order = np.where(np.isnan(ratio), np.inf, ratio)
     worst = np.unravel_index(int(np.argmax(order)), shape)
-    if not order[worst]:  # nothing differs at all: no cell is worse than another
-        return Verdict(True, "ok", error=0.0, ratio=0.0, cells=value.size)
-    count = int(np.count_nonzero(wrong))
     at = tuple(int(i) for i in worst)
+    count, mute = int(np.count_nonzero(wrong)), _unjudged(bound, want)
     largest = float(error[at]) if np.isnan(error[at]) or count else float(np.nanmax(error))
-    reason = ""
+    kind, reason = "ok", ""
     if count:
+        kind = "value"
         reason = (
             f"{count:,} of {value.size:,} wrong; at {show(at)} got {value[at]}, want {want[at]}"
         )
-    return Verdict(
-        not count,
-        "value" if count else "ok",
-        reason,
-        largest,
-        at,
-        float(order[at]),
-        count,
-        value.size,
-    )
+    elif mute == value.size:
+        kind, reason = "unjudged", "the bound says nothing of any cell: overflow, or too many terms"
+    numbers = (largest, at if order[at] else None, float(order[at]), count, value.size, mute)
+    return Verdict(kind == "ok", kind, reason, *numbers)
+
+
+def _unjudged(bound: Bound, want: np.ndarray) -> int:
+    """Cells whose bound is infinite."""
+    if bound.tolerance is None:
+        return 0
+    return int(np.count_nonzero(np.isinf(np.broadcast_to(bound.tolerance, want.shape))))
 
 
 def _ratios(value: np.ndarray, want: np.ndarray, bound: Bound) -> tuple[np.ndarray, np.ndarray]:

@@ -60,10 +60,11 @@ class Answer:
     value: torch.Tensor
     scale: torch.Tensor
     terms: torch.Tensor
+    composed: bool = False
 
     def bound(self, dtype: torch.dtype) -> torch.Tensor:
         """The largest error of a right result in ``dtype``."""
-        sums = ACCUMULATE.get(dtype, dtype)
+        sums = dtype if self.composed else ACCUMULATE.get(dtype, dtype)
         terms = 2 * self.terms + 2 if dtype.is_complex else self.terms + 1
         allowed = (gamma(terms, U[sums]) + gamma(terms, U[torch.float64])) * self.scale
         if sums is not dtype:
@@ -78,6 +79,7 @@ def answers(
     cells: int = 1,
     extra: int = 0,
     selects: bool = False,
+    composed: bool = False,
 ) -> tuple[Answer, list[Answer | None]]:
     """What ``f`` and its gradients must give, one gradient an array (None for integer arrays).
 
@@ -86,6 +88,7 @@ def answers(
         gy: the incoming gradient; None asks for no gradients.
         cells: the largest divisor in ``f``: a mean over ones counts 1, not its terms.
         extra: roundings an element that are not additions (the division).
+        composed: whether the op is several, each rounded to its dtype (lp_pool).
         selects: whether values decide which elements ``f`` moves (max pooling); they stay then.
     """
     absolute, one = (wide, wide) if selects else (_absolute, _one)
@@ -95,10 +98,14 @@ def answers(
     found = [
         None
         if value is None
-        else Answer(value, size(scale), torch.ceil(size(terms) * float(cells) - 0.01).clamp(min=1) + extra)
+        else Answer(value, size(scale), _count(terms, cells) + extra, composed)
         for value, scale, terms in zip(exact, with_abs, with_one, strict=True)
     ]
     return found[0], found[1:]
+
+
+def _count(terms: torch.Tensor, cells: int) -> torch.Tensor:
+    return torch.ceil(size(terms) * float(cells) - 0.01).clamp(min=1)
 
 
 def _absolute(t: torch.Tensor) -> torch.Tensor:

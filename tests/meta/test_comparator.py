@@ -111,6 +111,14 @@ def test_overflow_passes_only_with_the_right_sign_and_only_where_it_is_due():
     assert not verdict.compare(array(np.inf), np.array([limit / 2]), bound).ok
 
 
+def test_a_check_that_cannot_fail_is_no_pass():
+    judged = verdict.compare(array(1, 2), np.array([1.0, 2.0]), within(np.inf))
+    assert (judged.ok, judged.kind, judged.unjudged) == (False, "unjudged", 2)
+    judged = verdict.compare(array(1, 2), np.array([1.0, 2.0]), within([np.inf, 1e-6]))
+    assert (judged.ok, judged.unjudged) == (True, 1)
+    assert not verdict.compare(array(1, 3), np.array([1.0, 2.0]), within([np.inf, 1e-6])).ok
+
+
 def test_integers_are_compared_as_integers():
     big = 2**60
     bound = equal("int64")

@@ -1,5 +1,6 @@
 """Choosing: auto takes the first that can, a named backend runs or says why not."""
 
+import os
 import subprocess
 import sys
 
@@ -110,3 +111,19 @@ def test_numpy_users_need_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_numba_leaves_torchs_threads_alone():
+    """A call uses as many threads as torch, and torch has as many afterwards as before."""
+    code = (
+        "import torch, refconv.functional as F; x = torch.randn(1, 2, 5, 5); seen = [];\n"
+        "for n in (1, 2, 3):\n"
+        "    torch.set_num_threads(n)\n"
+        "    F.max_pool2d(x, 2, backend='numba')\n"
+        "    seen.append(torch.get_num_threads())\n"
+        "print(seen)"
+    )
+    env = {**os.environ, "NUMBA_THREADING_LAYER": "omp"}  # the layer that shares its count
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.strip() == "[1, 2, 3]"
