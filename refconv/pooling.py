@@ -12,12 +12,10 @@ from typing import Any
 
 from . import arrays, checks
 from .eager import call
+from .errors import DtypeError
 from .ops import OPS
 
 Numbers = int | tuple[int, ...] | list[int]
-
-#: Dtypes without powers; of the others an integer's root is a float.
-NO_POWER = ("uint16", "uint32", "uint64", "complex32", "float8_e4m3fn", "float8_e5m2")
 
 
 def max_pool1d(
@@ -315,8 +313,6 @@ def _avg(op, x, kernel, stride, padding, ceil_mode, include, divisor, backend):
 def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
     """As torch composes it: average of powers, times the number of cells, to the 1/norm."""
     lib = sys.modules[arrays.library(op, input=x)]
-    if arrays.dtype_name(x) in NO_POWER:
-        checks.dtypes(op, input=arrays.dtype_name(x))
     if norm in (float("inf"), -float("inf")):  # the limit of the root is the largest, or smallest
         sign = 1 if norm > 0 else -1
         return sign * _max(op, sign * lib.abs(x), kernel, stride, 0, 1, ceil_mode, backend)[0]
@@ -325,7 +321,11 @@ def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
         checks.number(op, "kernel_size", kernel)
     for k in checks.numbers(op, "kernel_size", kernel, OPS[op].rank):
         cells *= k
-    mean = _avg(op, x**norm, kernel, stride, 0, ceil_mode, True, None, backend)
+    try:
+        powers = x**norm
+    except NotImplementedError as error:  # torch has no power of this dtype
+        raise DtypeError(f"{op}: not defined for {arrays.dtype_name(x)}: {error}") from None
+    mean = _avg(op, powers, kernel, stride, 0, ceil_mode, True, None, backend)
     size = lib.abs(mean)
     if hasattr(lib, "relu"):  # torch's relu has slope 0 at 0, which stops the root's infinite slope
         size = lib.relu(size)

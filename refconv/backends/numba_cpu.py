@@ -17,8 +17,8 @@ def probe() -> str | None:
 def launch(kernel: Kernel, args: tuple[Any, ...]) -> None:
     """Run ``kernel`` on as many threads as torch uses, where torch is loaded.
 
-    Numba's OpenMP layer sets the number of threads of the whole process at each launch, torch's
-    too: without this, a call would undo the user's ``torch.set_num_threads``.
+    Starting Numba's OpenMP layer sets the number of threads of the whole process, torch's too:
+    without this, the first call could undo the user's ``torch.set_num_threads``.
     """
     torch = sys.modules.get("torch")
     if torch is None:

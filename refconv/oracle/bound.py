@@ -269,7 +269,7 @@ class Root:
 
 @dataclass(frozen=True)
 class RootGradient:
-    """The gradient of lp_pool: ``p x^(p-1)`` times the windows' sum of ``dy t^(1/p-1) cells/(p k)``.
+    """The gradient of lp_pool: ``p x^(p-1)`` times windows' sums of ``dy t^(1/p-1) cells/(p k)``.
 
     The slope ``t^(1/p-1)`` is monotone in t: it lies between its values at the ends of ``Root``'s
     interval; the rest is at most 16 roundings of pow (4 each), products and the division, and the

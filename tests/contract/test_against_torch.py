@@ -162,7 +162,7 @@ def test_dtypes(op: str, backend: str) -> None:
                 arrays = case.arrays(dtype, values)
                 judge_one(str(case), case, arrays, None, got, values, None, dtype)
             elif not taken:
-                with pytest.raises(RefconvError, match=r"not defined"):
+                with pytest.raises(RefconvError, match=r"not defined|defined only"):
                     case.call(F, *case.arrays(dtype, values), backend=backend)
             elif dtype in bounds.U:
                 smooth = case.kind != "lp_pool" and dtype is not torch.complex32
@@ -215,6 +215,10 @@ def test_numpy_gives_what_torch_tensors_give(op: str) -> None:
         want = _split(case.call(F, *arrays, backend="im2col"))[0]
         assert isinstance(got, np.ndarray)
         assert got.dtype == np.float64
+        if case.kind == "lp_pool":  # the two libraries' powers are not the same function
+            off = bounds.Answer(want, want, torch.tensor(2.0 * (case.cells + 20)), True)
+            bounds.check(str(case), torch.from_numpy(got.copy()), off, FLOAT)
+            return
         bounds.same(str(case), torch.from_numpy(got.copy()), want)
 
     run_hypothesis("im2col", op, check)
