@@ -97,7 +97,7 @@ def _adaptive(operator, op, x, output_size, backend):
     rank = OPS[op].rank
     arrays.library(op, input=x)
     sizes = output_size if isinstance(output_size, tuple | list) else (output_size,) * rank
-    if rank > 1 and len(sizes) == rank and x.ndim >= rank:
+    if rank > 1 and sizes is output_size and len(sizes) == rank and x.ndim >= rank:
         whole = x.shape[x.ndim - rank :]
         sizes = [w if s is None else s for s, w in zip(sizes, whole, strict=True)]
     sizes = checks.flat(op, "output_size", sizes)

@@ -11,6 +11,8 @@ from .errors import ArgumentError, DtypeError, ShapeError
 from .ops import FLOATS, OPS
 
 AXES = "DHW"
+#: What takes an int or one an axis, but no sequence of one: op, or op and argument.
+NO_SINGLE = ("max_unpool", "unfold", "fold", "lp_pool2d kernel_size", "lp_pool3d kernel_size")
 
 
 def number(op: str, name: str, value: Any) -> int:
@@ -21,10 +23,10 @@ def number(op: str, name: str, value: Any) -> int:
 
 
 def numbers(op: str, name: str, value: Any, rank: int) -> tuple[int, ...]:
-    """One int per spatial axis: an int, or a sequence of one or ``rank`` ints."""
+    """One int per spatial axis: an int, or a sequence of one (not in every op) or ``rank`` ints."""
     if not isinstance(value, tuple | list):
         return (number(op, name, value),) * rank
-    if len(value) not in (1, rank):
+    if len(value) not in ((rank,) if f"{op} {name}".startswith(NO_SINGLE) else (1, rank)):
         raise ShapeError(
             f"{op}: {name} must be one int or {rank}, one per axis, got {len(value)}: "
             f"{tuple(value)}"

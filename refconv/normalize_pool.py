@@ -4,7 +4,7 @@ here or in ``checks``.
 
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 from typing import Any
 
 from . import checks, window
@@ -80,7 +80,8 @@ def adaptive(op: str, x: Size, dtype: str, output_size: Any) -> PoolProblem:
     """
     row = OPS[op]
     rank = row.rank
-    lead = checks.lead(op, x, rank, empty_channels="avg" in op and rank < 3)
+    unbatched = len(x) == rank + 1  # torch lets axis 0 be empty, whatever it is
+    lead = checks.lead(op, x, rank, empty_channels=unbatched or ("avg" in op and rank < 3))
     size = x[len(lead) :]
     wanted = output_size if isinstance(output_size, tuple | list) else (output_size,) * rank
     if len(wanted) != rank:
@@ -116,7 +117,7 @@ def unpool(
 ) -> IndexProblem:
     """The problem of ``max_unpoolNd``: as large as the pooling's input may have been."""
     rank = OPS[op].rank
-    lead = checks.lead(op, x, rank)
+    lead = checks.lead(op, x, rank, empty_channels=len(x) == rank + 1)
     given = f" (input {show(x)}, indices {show(indices)})"
     kernel = checks.numbers(op, "kernel_size", kernel_size, rank)
     unset = stride is None or (isinstance(stride, tuple | list) and not stride)
@@ -238,8 +239,10 @@ def pad(x: Size, dtype: str, pad: Any, mode: str = "constant", value: Any = None
             f"{op}: mode must be constant, reflect, replicate or circular, got {mode!r}"
         )
     if mode == "constant":
-        problem = PadProblem(op, tuple(x), pads, mode, 0 if value is None else value, dtype)
+        fill = _fill(op, 0 if value is None else value, dtype, given)
+        problem = PadProblem(op, tuple(x), pads, mode, fill, dtype)
         checks.at_least(op, "every size of the output", problem.output_shape, 0, given)
+        _crops(op, problem.shape, pads, 0, given)
         return problem
     if value:
         raise ShapeError(f"{op}: mode {mode} takes no value, got {value}{given}")
@@ -268,10 +271,47 @@ def pad(x: Size, dtype: str, pad: Any, mode: str = "constant", value: Any = None
         op,
         "every size of the output",
         problem.output_shape[1:],
-        0 if mode == "circular" else 1,
+        0 if mode == "circular" or max(problem.output_shape[-padded:]) > 0 else 1,
         given,
     )
+    if mode == "circular" and 0 not in problem.output_shape:
+        _crops(op, problem.shape, pads, 1, given)
     return problem
+
+
+def _crops(op: str, shape: Size, pads: Any, least: int, given: str) -> None:
+    """Negative padding must leave ``least`` cells of each axis, whatever is added elsewhere."""
+    left = tuple(s + min(lo, 0) + min(hi, 0) for s, (lo, hi) in zip(shape, pads, strict=True))
+    checks.at_least(op, "what cropping leaves of every axis", left, least, given)
+
+
+#: The largest finite number of each dtype that is not an integer; float64 holds what Python has.
+LARGEST = {
+    "float32": 3.4028234663852886e38,
+    "complex64": 3.4028234663852886e38,
+    "bfloat16": 3.3895313892515355e38,
+    "float16": 65504.0,
+    "complex32": 65504.0,
+    "float8_e5m2": 57344.0,
+    "float8_e4m3fn": 448.0,
+}
+
+
+def _fill(op: str, value: Any, dtype: str, given: str) -> Any:
+    """The constant, which must be a number that the dtype can hold."""
+    if dtype == "bool":
+        return bool(value)
+    low, high = -LARGEST.get(dtype, inf), LARGEST.get(dtype, inf)
+    if "int" in dtype:
+        bits = int(dtype.partition("int")[2])
+        low, high = (
+            (0, 2**bits - 1) if dtype[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        )
+    elif value != value or (abs(value) == inf and dtype != "float8_e4m3fn"):
+        return value
+    if not low <= value <= high:
+        raise ShapeError(f"{op}: value {value} does not fit {dtype}, {low} to {high}{given}")
+    return value
 
 
 class UnknownModeError(ShapeError, NotImplementedError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -96,6 +97,9 @@ def command(
         raise UsageError("--json and --md cannot both go to stdout; give one of them a file")
     specs = cases or [DEFAULT_SET]
 
+    # OpenBLAS's workers spin for 2**this cycles after a product; by default 30 ms, which every
+    # timing behind it would have to wait for. Read once, when NumPy is imported.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "24")
     from ..harness import candidates, compare, environment
     from ..harness import records as kept
 

@@ -94,7 +94,7 @@ def hints(report: Report) -> Iterable[str]:
     timings = [row.timing for row in report.rows if row.timing]
     if any(t.busy for t in timings):
         busy = sum(t.busy for t in timings)
-        yield f"* disturbed by other processes, not to be trusted: {busy} of {len(timings)} timings"
+        yield f"* threads waited for a processor, do not trust: {busy} of {len(timings)} timings"
     if len(report.cases) > 1 and timings:
         yield "backends' columns: their time / torch's, same rounds; below 1 is faster than torch"
     if any(row.timing and row.backend == "naive" for row in report.rows):

@@ -14,22 +14,21 @@ from __future__ import annotations
 import ctypes
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
-
-try:
-    import resource
-except ImportError:  # not on Windows: there every round counts as clean
-    resource = None  # type: ignore[assignment]
 
 Call = Callable[[], Any]
 
 #: Clean rounds that a median needs.
 ENOUGH = 3
-#: Losses of the processor per second that a quiet machine has too.
-QUIET = 30
+#: Share of a sample that threads may have waited for a processor in a clean round.
+QUIET = 0.1
+TASKS = Path("/proc/self/task")
 
 
 class Timer(Protocol):
@@ -126,9 +125,13 @@ def ratio(ours: Samples, theirs: Samples) -> float:
     return statistics.median(a / b for a, b in zip(ours.counted, theirs.counted, strict=True))
 
 
-def preempted() -> int:
-    """How often this process's threads have lost the processor while they wanted to run."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource else 0
+def waited() -> int:
+    """Nanoseconds for which this process's threads waited for a processor; 0 if unknown."""
+    total = 0
+    for task in TASKS.iterdir() if TASKS.is_dir() else ():
+        with suppress(OSError, IndexError, ValueError):  # the thread has ended; no such statistics
+            total += int((task / "schedstat").read_text().split()[1])
+    return total
 
 
 def interleave(
@@ -140,7 +143,7 @@ def interleave(
     sample: float = 2e-4,
     gap: float = 1e-3,
     pause: Callable[[float], None] | None = None,
-    losses: Callable[[], int] = preempted,
+    lost: Callable[[], int] = waited,
 ) -> dict[str, Samples]:
     """Time ``candidates`` in turns.
 
@@ -151,7 +154,7 @@ def interleave(
         sample: seconds that a sample should last: short calls are repeated.
         gap: seconds between two candidates.
         pause: how to wait; by default until this process's own threads are asleep.
-        losses: a counter of interruptions by other processes.
+        lost: nanoseconds spent waiting for a processor so far.
     """
     pause = pause or rest
     calls, cost = {}, 0.0
@@ -163,19 +166,19 @@ def interleave(
     planned = max(rounds[0], min(rounds[1], int(budget / max(cost, 1e-9))))
     measured: dict[str, list[float]] = {name: [] for name in candidates}
     clean: list[bool] = []
-    end = time.perf_counter() + 3 * budget
-    while len(clean) < rounds[0] or (
-        (len(clean) < planned or sum(clean) < rounds[0])
-        and len(clean) < 3 * planned
-        and time.perf_counter() < end
-    ):
+    start = time.perf_counter()
+    while True:
+        short, spent = sum(clean) < rounds[0], time.perf_counter() - start
+        most = 3 * planned if short else planned
+        if len(clean) >= rounds[0] and (len(clean) >= most or spent > budget * (1 + 2 * short)):
+            break
         quiet = True
         for name, call in candidates.items():
             pause(gap)
             call()
-            before = losses()
+            before = lost()
             ns = clock.time(call, calls[name])
-            quiet &= losses() - before <= QUIET * ns * calls[name] / 1e9
+            quiet &= lost() - before <= QUIET * ns * calls[name]
             measured[name].append(ns)
         clean.append(quiet)
     return {
@@ -184,26 +187,33 @@ def interleave(
     }
 
 
-def rest(gap: float, most: float = 0.06) -> None:
-    """Wait ``gap`` seconds at a time until this process's threads no longer use the processor.
+def rest(gap: float, most: float = 0.1) -> None:
+    """Wait ``gap`` seconds at a time until the worker threads of the last candidate are asleep.
 
-    BLAS and OpenMP workers spin for 1 to 30 ms after their work, in which they would slow down the
-    next candidate.
+    BLAS and OpenMP workers spin after their work, OpenBLAS's for 30 ms: they would take one of the
+    next candidate's processors. (CPU time cannot tell: of other threads it is as old as a tick.)
     """
     end = time.perf_counter() + most
-    while True:
-        used, began = time.process_time(), time.perf_counter()
+    time.sleep(gap)
+    while awake() and time.perf_counter() < end:
         time.sleep(gap)
-        now = time.perf_counter()
-        if time.process_time() - used < 0.2 * (now - began) or now > end:
-            return
 
 
-def once(call: Call, clock: Timer, losses: Callable[[], int] = preempted) -> Samples:
+def awake() -> int:
+    """How many threads of this process, the caller aside, are running or want to; 0 if unknown."""
+    own, count = threading.get_native_id(), 0
+    for task in TASKS.iterdir() if TASKS.is_dir() else ():
+        with suppress(OSError):  # the thread has ended
+            state = (task / "stat").read_text().rpartition(") ")[2][:1]
+            count += state == "R" and task.name != str(own)
+    return count
+
+
+def once(call: Call, clock: Timer, lost: Callable[[], int] = waited) -> Samples:
     """One call, for what is too slow to repeat."""
-    before = losses()
+    before = lost()
     ns = clock.time(call, 1)
-    return Samples(clock.name, 1, (ns,), (losses() - before <= QUIET * ns / 1e9,))
+    return Samples(clock.name, 1, (ns,), (lost() - before <= QUIET * ns,))
 
 
 def equal_threads() -> dict[str, int]:

@@ -126,7 +126,7 @@ def is_real(t: torch.Tensor) -> bool:
     return t.is_floating_point() or t.is_complex()
 
 
-def _run(f, arrays, gy, of_gradient):  # type: ignore[no-untyped-def]
+def _run(f, arrays, gy, of_gradient):
     """``f`` and its gradients, [y, g0, g1, …]."""
     arrays = [t.detach().clone(memory_format=torch.contiguous_format) for t in arrays]
     leaves = [t.requires_grad_() for t in arrays if is_real(t)]

@@ -1,5 +1,5 @@
-"""torch's own samples and error inputs (OpInfo) for the whole family: every sample and dtype that an
-OpInfo lists for the CPU, values and gradients, on im2col and numba. No sample is left out.
+"""torch's own samples and error inputs (OpInfo) for the whole family: every sample and dtype that
+an OpInfo lists for the CPU, values and gradients, on im2col and numba. No sample is left out.
 
 fold and lp_pool have no OpInfo; test_against_torch draws their problems. ``unfold`` without
 nn.functional is Tensor.unfold, a view, and fractional_max_pool is not in the family.
@@ -29,7 +29,6 @@ NAMES = {f"nn.functional.{kind}{r}d" for kind in FAMILY for r in (1, 2, 3)} | {
     f"nn.functional.{name}" for name in ("unfold", "fold", "pad")
 }
 OPS = {f"{op.name[14:]} {op.variant_test_name}".strip(): op for op in op_db if op.name in NAMES}
-#: Samples of one op and dtype that the ci profile looks at, evenly spread; thorough takes all.
 ROWS = [
     (name, dtype)
     for name, op in OPS.items()
@@ -37,7 +36,7 @@ ROWS = [
 ]
 
 
-def ours(name: str):  # type: ignore[no-untyped-def]
+def ours(name: str):
     """refconv's function for an OpInfo (a variant differs only in its samples)."""
     function, _, _ = name.partition(" ")
     return getattr(F, function)
@@ -73,7 +72,7 @@ def test_samples(name: str, dtype: torch.dtype, backend: str) -> None:
         compare(what, name, sample, backend, differentiable)
 
 
-def compare(what, name, sample, backend, differentiable):  # type: ignore[no-untyped-def]
+def compare(what, name, sample, backend, differentiable):
     """One sample: values and gradients of refconv and torch."""
     given = [sample.input, *sample.args]
     slots = [i for i, v in enumerate(given) if isinstance(v, torch.Tensor)]
@@ -82,7 +81,7 @@ def compare(what, name, sample, backend, differentiable):  # type: ignore[no-unt
     keys = [k for k, v in sample.kwargs.items() if isinstance(v, torch.Tensor)]
     arrays += [sample.kwargs[k] for k in keys]
 
-    def call(function, *values, **more):  # type: ignore[no-untyped-def]
+    def call(function, *values, **more):
         args, rest = list(given), dict(named)
         for i, v in zip(slots, values, strict=False):
             args[i] = v
@@ -90,8 +89,7 @@ def compare(what, name, sample, backend, differentiable):  # type: ignore[no-unt
         return function(*args, **rest, **more)
 
     theirs = partial(call, OPS[name].op)
-    leaves = [t.detach().requires_grad_(differentiable and t.is_floating_point() or
-              differentiable and t.is_complex()) for t in arrays]  # fmt: skip
+    leaves = [t.detach().requires_grad_(differentiable and bounds.is_real(t)) for t in arrays]
     with guard.checked():
         got = call(ours(name), *leaves, backend=backend)
     want = theirs(*arrays)
@@ -104,9 +102,13 @@ def compare(what, name, sample, backend, differentiable):  # type: ignore[no-unt
         bounds.same(what, got.detach(), want)
     if moves and not differentiable:
         return
-    gy = torch.randn(want.shape, dtype=bounds.wide(want).dtype).to(want.dtype) if differentiable else None
+    gy = (
+        torch.randn(want.shape, dtype=bounds.wide(want).dtype).to(want.dtype)
+        if differentiable
+        else None
+    )
 
-    def first(*values):  # type: ignore[no-untyped-def]
+    def first(*values):
         y = theirs(*values)
         return y[0] if isinstance(y, tuple) else y
 

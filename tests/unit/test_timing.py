@@ -22,7 +22,7 @@ class FakeTimer:
 def run(seconds, **options):
     log = []
     calls = {name: (lambda n=name: log.append(n) or n) for name in seconds}
-    options = {"pause": lambda s: log.append("pause"), "losses": lambda: 0} | options
+    options = {"pause": lambda s: log.append("pause"), "lost": lambda: 0} | options
     return interleave(calls, FakeTimer(seconds), **options), log
 
 
@@ -46,16 +46,16 @@ def test_the_budget_decides_between_the_least_and_the_most_rounds():
 
 
 def test_rounds_in_which_the_processor_was_lost_are_kept_but_not_counted():
-    losses = iter([0, 0, 0, 50, 50, 50, 50, 50, 50, 50])  # before and after: round 2 is disturbed
-    samples, _ = run({"a": 1.0}, budget=0, rounds=(5, 5), losses=lambda: next(losses))
+    lost = iter([0, 0, 0, 2e8, 2e8, 2e8, 2e8, 2e8, 2e8, 2e8])  # 0.2 of the second of round 2
+    samples, _ = run({"a": 1.0}, budget=0, rounds=(5, 5), lost=lambda: next(lost))
     assert samples["a"].clean == (True, False, True, True, True)
     assert len(samples["a"].counted) == 4
     assert not samples["a"].busy
 
 
 def test_more_rounds_are_made_for_disturbed_ones_within_the_budget():
-    count = iter(range(0, 10**6, 100))
-    samples, _ = run({"a": 1e-6}, budget=60, rounds=(3, 4), losses=lambda: next(count))
+    count = iter(range(0, 10**12, 10**9))
+    samples, _ = run({"a": 1e-6}, budget=60, rounds=(3, 4), lost=lambda: next(count))
     assert len(samples["a"].ns) == 12  # three times the plan, then it gives up
     assert samples["a"].busy
     assert len(samples["a"].counted) == 12
