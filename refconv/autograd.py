@@ -105,42 +105,46 @@ def _conv_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
     return gx, gw, gb, *(None,) * 8
 
 
+def _geometry(ctx: Any) -> tuple[int, tuple[Any, ...]]:
+    """Rank, and the numbers that the three passes share, of a pass whose size comes first."""
+    _, *numbers, _ = ctx.args
+    return len(numbers[0]), (*numbers, _backend(ctx))
+
+
+def _size(t: torch.Tensor, rank: int) -> tuple[int, ...]:
+    return t.shape[t.dim() - rank :]
+
+
 def _fprop_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
     x, w = ctx.saved_tensors
-    _, *geometry, _ = ctx.args
-    geometry.append(_backend(ctx))
-    rank = len(geometry[0])
+    rank, numbers = _geometry(ctx)
     gx = gw = None
     if ctx.needs_input_grad[0]:
-        gx = call("conv_dgrad", gy, w.conj(), x.shape[x.dim() - rank :], *geometry)
+        gx = call("conv_dgrad", gy, w.conj(), _size(x, rank), *numbers)
     if ctx.needs_input_grad[1]:
-        gw = call("conv_wgrad", gy, x.conj(), w.shape[2:], *geometry)
+        gw = call("conv_wgrad", gy, x.conj(), _size(w, rank), *numbers)
     return gx, gw, *(None,) * 6
 
 
 def _dgrad_backward(ctx: Any, gx: torch.Tensor) -> tuple[Any, ...]:
     y, w = ctx.saved_tensors
-    _, *geometry, _ = ctx.args
-    geometry.append(_backend(ctx))
-    rank = len(geometry[0])
+    rank, numbers = _geometry(ctx)
     gy = gw = None
     if ctx.needs_input_grad[0]:
-        gy = call("conv_fprop", gx, w.conj(), y.shape[y.dim() - rank :], *geometry)
+        gy = call("conv_fprop", gx, w.conj(), _size(y, rank), *numbers)
     if ctx.needs_input_grad[1]:
-        gw = call("conv_wgrad", y.conj(), gx, w.shape[2:], *geometry)
+        gw = call("conv_wgrad", y.conj(), gx, _size(w, rank), *numbers)
     return gy, gw, *(None,) * 6
 
 
 def _wgrad_backward(ctx: Any, gw: torch.Tensor) -> tuple[Any, ...]:
     y, x = ctx.saved_tensors
-    _, *geometry, _ = ctx.args
-    geometry.append(_backend(ctx))
-    rank = len(geometry[0])
+    rank, numbers = _geometry(ctx)
     gy = gx = None
     if ctx.needs_input_grad[0]:
-        gy = call("conv_fprop", x.conj(), gw, y.shape[y.dim() - rank :], *geometry)
+        gy = call("conv_fprop", x.conj(), gw, _size(y, rank), *numbers)
     if ctx.needs_input_grad[1]:
-        gx = call("conv_dgrad", y.conj(), gw, x.shape[x.dim() - rank :], *geometry)
+        gx = call("conv_dgrad", y.conj(), gw, _size(x, rank), *numbers)
     return gy, gx, *(None,) * 6
 
 

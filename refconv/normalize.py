@@ -109,6 +109,11 @@ def conv_transpose(
             f"{op}: padding must be ints, got {padding!r} (only convolution takes a string)"
         )
     pads = _padding(op, padding, kernel, stride, dilation, given)
+    if any(low != high for low, high in pads):
+        raise ShapeError(
+            f"{op}: padding must be the same on both sides, got {pads} ({given}); "
+            "output_padding says how much longer the output is behind"
+        )
     extra = checks.numbers(op, "output_padding", output_padding, rank)
     checks.at_least(op, "output_padding", extra, 0, f" ({given})")
     channels, size = lead[-1], x[len(lead) :]

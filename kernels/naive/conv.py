@@ -100,9 +100,8 @@ def dgrad(
 
     for n in range(N):
         for c in range(C):
-            dx[n, c] = (
-                b[c] if b.size > 0 else 0
-            )  # before any stamp: input no window reaches keeps it
+            # Before any stamp: what no window reaches keeps it.
+            dx[n, c] = b[c] if b.size > 0 else 0
 
     for n in range(N):
         for oc in range(K):

@@ -234,7 +234,7 @@ def pool(draw: Any, op: str, small: bool) -> Case:
         if rank > 1:
             kwargs["divisor_override"] = draw(st.sampled_from([None, None, 1, 3, -2]))
     more = draw(per_axis(0, 4 if small else 7, rank))
-    # No window without a tap: torch's index of one is outside the input (test_against_torch has it).
+    # No window without a tap (torch's index of one is outside the input): that has its own test.
     size = tuple(
         max(1, d * (k - 1) + 1 - 2 * p, d, k * (rank == 3)) + m
         for k, d, p, m in zip(kernel, dilation, padding, more, strict=True)
