@@ -38,7 +38,7 @@ def call(name: str, *args: Any) -> Any:
 
 
 def _watched(tensors: tuple[Any, ...]) -> bool:
-    """Whether autograd, a fake or meta device, a mode, a transform or a tracer must see the call."""
+    """Whether autograd, a fake or meta device, a mode, a transform or a tracer must see a call."""
     grad = torch.is_grad_enabled()
     for t in tensors:
         if t is not None and (

@@ -7,8 +7,8 @@ most ``g(k, u) = k*u / (1 - k*u)`` of itself, so the sum is off by at most ``g(k
 order, with or without FMA. The right scale is S of that very element: a maximum over the tensor, or
 an absolute tolerance, is blind in quiet channels.
 
-Source: Higham, Accuracy and Stability of Numerical Algorithms, 3.1. F1, F3, F4, F11, F13 and F14 are
-the formulas of docs/reference/bounds.md.
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 3.1. The names F1, F3, F4, F11, F13
+and F14 are those of docs/reference/bounds.md.
 """
 
 from __future__ import annotations
