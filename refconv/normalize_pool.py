@@ -299,6 +299,8 @@ LARGEST = {
 
 def _fill(op: str, value: Any, dtype: str, given: str) -> Any:
     """The constant, which must be a number that the dtype can hold."""
+    if not hasattr(value, "__float__"):
+        raise ArgumentError(f"{op}: value must be a real number, got {value!r}{given}")
     if dtype == "bool":
         return bool(value)
     low, high = -LARGEST.get(dtype, inf), LARGEST.get(dtype, inf)

@@ -180,6 +180,8 @@ ROWS = [
     ("pad", (X, (1, 1), "wrap"), ShapeError, "mode must be constant, reflect, replicate or circ"),
     ("pad", (X.to(torch.uint8), (1, 1), "constant", -1.0), ShapeError,
      "pad: value -1.0 does not fit uint8, 0 to 255"),
+    ("pad", (X.cfloat(), (1, 1), "constant", 1 + 2j), ArgumentError,
+     "pad: value must be a real number, got (1+2j)"),
     ("pad", (X.long(), (1, 1), "constant", float("nan")), ShapeError, "does not fit int64"),
     ("pad", (X.half(), (1, 1), "constant", 1e5), ShapeError, "does not fit float16"),
     ("pad", (LINE, (16, 0), "reflect"), ShapeError,

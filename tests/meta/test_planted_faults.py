@@ -16,6 +16,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 
 from refconv import arrays, guard, window
+from refconv.errors import RefconvError
 
 from ..contract import strategies
 from ..contract import test_against_torch as against
@@ -175,20 +176,20 @@ KERNELS = {
 }  # fmt: skip
 
 
-def goes_red(op: str, check: Callable[[strategies.Case], None]) -> None:
+def goes_red(op: str, check: Callable[[strategies.Case], None], examples: int = 300) -> None:
     """``check`` fails on one of the problems that are drawn for ``op``."""
     failed = []
 
     @settings(
-        max_examples=100, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        max_examples=examples, derandomize=True, database=None, deadline=None,
+        phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(strategies.cases(op, small=True))
     def draw(case: strategies.Case) -> None:
         if not failed:
             try:
                 check(case)
-            except AssertionError as error:
+            except (AssertionError, RefconvError) as error:  # a wrong answer, or a refusal
                 failed.append(error)
 
     draw()
@@ -264,4 +265,4 @@ def test_nan_ignored_by_the_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("op", ["conv2d", "max_pool2d", "fold"])
 def test_without_a_fault_nothing_is_seen(op: str) -> None:
     with pytest.raises(AssertionError, match="the planted fault was not seen"):
-        goes_red(op, contract)
+        goes_red(op, contract, examples=50)
