@@ -104,11 +104,9 @@ def read(
         problem = notation_benchdnn.parse(text, dtype=dtype)
     else:
         raise UsageError(
-            f"{text!r} is not a problem in any notation{near(first, OPS)}. Write {EXAMPLE}; or "
-            f"torch's "
-            "'nn.Conv2d(6,16,5)' with the input's shape; or 'F.conv2d(x[1,3,32,32], w[6,3,5,5], "
-            "stride=2)'; or "
-            "benchdnn's mb1ic6ih14oc16kh5"
+            f"{text!r} is not a problem in any notation{near(first, OPS) or '.'} Write {EXAMPLE}; "
+            "or torch's 'nn.Conv2d(6,16,5)' with the input's shape; or "
+            "'F.conv2d(x[1,3,32,32], w[6,3,5,5], stride=2)'; or benchdnn's mb1ic6ih14oc16kh5"
         )
     if wanted is not None and wanted != input_shape(problem):
         raise UsageError(

@@ -80,7 +80,7 @@ def parse(text: str, *, dtype: str = "float32") -> Problem:
     """
     op, *words = re.sub(r"\s*,\s*|(?<=\[)\s+|\s+(?=\])", _tight, text.strip()).split() or [""]
     if op not in OPS:
-        raise UsageError(f"{op!r} is not an op{near(op, OPS)}. A label is, e.g., {EXAMPLE}")
+        raise UsageError(f"{op!r} is not an op{near(op, OPS) or '.'} A label is, e.g., {EXAMPLE}")
     kind = OPS[op].kind
     tokens: dict[str, Any] = {}
     for word in words:

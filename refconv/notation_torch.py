@@ -160,20 +160,21 @@ def _module(text: str, name: str, call: ast.Call, in_shape: Size | None, dtype: 
         sizes = f"1,{arguments.get('in_channels', 3)}" + ",32" * rank
         raise UsageError(
             f"{text!r} does not say how large its input is: give its shape, e.g. "
-            f"{sizes.replace(',', 'x')}, or write "
-            f"{text.strip()}(x[{sizes}])"
+            f"--in {sizes.replace(',', 'x')}, or write {text.strip()}(x[{sizes}])"
         )
     tensors: dict[str, Size | None] = {"input": in_shape}
     for unused in ("return_indices", "device"):
         arguments.pop(unused, None)
     if OPS[op].kind in ("conv", "conv_transpose"):
-        tensors |= _weights(text, op, rank, arguments)
+        tensors |= _weights(text, op, rank, arguments, in_shape)
     elif op == "pad":
         arguments = _pad_arguments(text, name, rank, arguments)
     return build(op, tensors, arguments, dtype)
 
 
-def _weights(text: str, op: str, rank: int, arguments: dict[str, Any]) -> dict[str, Size | None]:
+def _weights(
+    text: str, op: str, rank: int, arguments: dict[str, Any], in_shape: Size
+) -> dict[str, Size | None]:
     """Shapes of the weight and bias that a convolution module makes; takes their arguments out."""
     mode = arguments.pop("padding_mode")
     if mode != "zeros":
@@ -193,7 +194,11 @@ def _weights(text: str, op: str, rank: int, arguments: dict[str, Any]) -> dict[s
     kernel = checks.numbers(op, "kernel_size", arguments.pop("kernel_size"), rank)
     first, second = (channels, filters) if "transpose" in op else (filters, channels)
     if groups > 0 and second % groups:
-        raise UsageError(f"{text!r}: groups must divide both channels, {groups} not {second}")
+        side = "output" if "transpose" in op else "input"
+        raise UsageError(
+            f"{op}: groups must divide {side} channels, but {groups} does not divide {second} "
+            f"(input {in_shape}, {text.strip()})"
+        )
     bias = (filters,) if arguments.pop("bias") else None
     return {"weight": (first, second // max(groups, 1), *kernel), "bias": bias}
 

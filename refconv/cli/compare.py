@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     from ..harness.compare import Options
     from ..harness.records import Result, Writer
 
-EPILOG = (
-    "Examples: refconv compare   ·   refconv compare resnet50 --backends numba,torch   ·   "
-    "refconv compare 'nn.Conv2d(6,16,5)' --in 1x6x14x14 --backward   ·   "
-    "refconv compare model.py:Net --in 3x32x32"
-)
+EPILOG = "Example: refconv compare 'nn.Conv2d(6,16,5)' --in 1x6x14x14 --backward"
 DEFAULT_SET = "classics"
 #: Seconds one call of the naive loops may take: by default, and where naive was asked for by name.
 PATIENCE = (0.6, 60.0)
@@ -33,7 +29,7 @@ def command(
     cases: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CASE]…",
+            metavar="CASE",
             help="A set (resnet50), a case of it (resnet50:conv1), a torch call, our label, a "
             "benchdnn or MIOpenDriver line, or a model (model.py:Net). Default: classics.",
             show_default=False,
@@ -44,47 +40,44 @@ def command(
     ] = None,
     backends: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES", help="E.g. naive,numba:direct,torch; default: all there are."
-        ),
+        typer.Option(metavar="NAMES", help="E.g. naive,numba,torch; else all."),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(metavar="DTYPE", help="float32, float64, bfloat16, int64, …")
+        str | None, typer.Option(metavar="DTYPE", help="E.g. float64, int32; else float32.")
     ] = None,
     backward: Annotated[bool, typer.Option("--backward", help="Gradients as well.")] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the inputs.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of inputs and weights.", min=0)] = 0,
     device: Annotated[
-        str, typer.Option(metavar="NAME", help="cpu, cuda or all; auto: all there are.")
+        str,
+        typer.Option(metavar="NAME", help="cpu, cuda or all that are here.", show_default=False),
     ] = "auto",
     time: Annotated[bool, typer.Option("--time/--no-time", help="Time what passed.")] = True,
     json: Annotated[
         str | None,
-        typer.Option(metavar="[FILE]", help="Results as JSON, to stdout or to FILE.json."),
+        typer.Option(metavar="[FILE]", help="As JSON, to stdout or FILE.json."),
     ] = None,
     md: Annotated[
         str | None,
-        typer.Option(metavar="[FILE]", help="Results as Markdown, to stdout or to FILE.md."),
+        typer.Option(metavar="[FILE]", help="As Markdown, to stdout or FILE.md."),
     ] = None,
     records: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Append every record here.", show_default="refconv-records.jsonl"
-        ),
+        typer.Option(metavar="FILE", help="Instead of refconv-records.jsonl.", show_default=False),
     ] = None,
     no_records: Annotated[bool, typer.Option("--no-records", help="Keep no records.")] = False,
     image: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A picture as the input of cases that take one."),
+        typer.Option(metavar="FILE", help="A picture as the input."),
     ] = None,
     allow: Annotated[
-        str | None, typer.Option(metavar="tf32", help="Accept a precision narrower than the dtype.")
+        str | None, typer.Option(metavar="tf32", help="Accept TF32 in place of float32.")
     ] = None,
     patience: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="What one call of naive may take.",
-            show_default="0.6; if named 60",
+            help="For a naive call: 0.6; 60 if named.",
+            show_default=False,
         ),
     ] = None,
 ) -> int:
@@ -138,13 +131,22 @@ def command(
     finally:
         if writer:
             writer.close()
-    # Options of the repro line that are not the default.
-    again = [f"--seed {seed}", *(["--backward"] if backward else [])]
-    report = render.Report(run, rows, " ".join(again), named)
+    report = render.Report(run, rows, _again(options, device, patience), named)
     _print(report, json, md)
     if writer:
         print(f"records: {writer.count} appended to {writer.path}", file=sys.stderr)
     return report.exit_code
+
+
+def _again(options: Options, device: str, patience: float | None) -> str:
+    """Options that the repro line repeats: the seed, and what is not the default."""
+    words = ["--seed", str(options.seed)]
+    words += ["--backward"] if options.backward else []
+    words += ["--image", str(options.image)] if options.image else []
+    words += ["--allow", ",".join(sorted(options.allow))] if options.allow else []
+    words += ["--device", device] if device not in ("auto", "all") else []
+    words += ["--patience", f"{patience:g}"] if patience is not None else []
+    return shlex.join(words)
 
 
 def _words(text: str | None) -> tuple[str, ...]:
@@ -164,6 +166,7 @@ def _work(
     from ..harness import cases as case_sets
     from ..harness import compare, inputs
     from ..harness.candidates import candidates
+    from ..notation import input_shape
 
     who = candidates(options.backends, options.devices)
     made: list[tuple[str, Iterator[Result]]] = []
@@ -176,7 +179,8 @@ def _work(
         for case in case_sets.load(spec, in_shape=in_shape, dtype=dtype):
             made.append((case.name, compare.compare(case, who, options)))
             if options.image is not None and inputs.takes_image(case.problem):
-                inputs.image(options.image, case.problem)  # refuse a bad picture before any work
+                shape = input_shape(case.problem)  # refuse a bad picture before any work
+                inputs.picture(options.image, shape, case.problem.dtype)
                 pictures = True
     if options.image is not None and not pictures:
         raise UsageError("--image: no case has a picture as its input (2-D, 1, 3 or 4 channels)")
@@ -184,10 +188,10 @@ def _work(
 
 
 def is_model(spec: str, sets: dict[str, str]) -> bool:
-    """Whether ``spec`` names a torch module: ``file.py:Class``, or ``package.module:Class`` if
-    there is such a package.
+    """Whether ``spec`` names a torch module: ``file.py:Class``, ``file.py``, or
+    ``package.module:Class`` if there is such a package.
     """
-    if ".py:" in spec:
+    if re.search(r"\.py(:\w*)?\s*$", spec):
         return True
     found = re.fullmatch(r"([A-Za-z_]\w*)((?:\.\w+)*):([A-Za-z_]\w*)", spec)
     return found is not None and found[1] not in sets and find_spec(found[1]) is not None
@@ -196,13 +200,13 @@ def is_model(spec: str, sets: dict[str, str]) -> bool:
 def _model(
     spec: str, in_shape: str | None, dtype: str | None, options: Options
 ) -> Iterator[Result]:
-    """The layers of a whole model, from ``harness.models``; it is loaded and run with torch now."""
+    """The layers of a whole model, from ``harness.models``; it is loaded and run with torch now, so
+    that mistakes show before any work.
+    """
     from dataclasses import fields
 
     from ..harness.models import compare_model
 
-    if in_shape is None:
-        raise UsageError(f"{spec}: say how large the model's input is, e.g. --in 3x32x32")
     given = {field.name: getattr(options, field.name) for field in fields(options)}
     return compare_model(spec, in_shape, dtype=dtype or "float32", **given)
 

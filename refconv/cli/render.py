@@ -5,7 +5,6 @@ first, what to do last.
 from __future__ import annotations
 
 import shlex
-import statistics
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +15,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from ..harness.records import SCHEMA, Check, Environment, Result
+from ..harness.records import DISTANCE, SCHEMA, Environment, Result
 
-STYLE = {
-    "ok": "green",
-    "wrong": "bold red",
-    "error": "bold red",
-    "doubt": "bold yellow",
-    "skipped": "dim",
-}
 FAILED = ("wrong", "error", "doubt")
+#: What the oracle line adds for a model.
+MODELS = (
+    "layers on the inputs that torch's got; propagated: in the run of the whole model, the largest "
+    "distance from torch in float64, reported without a bound"
+)
 PLAIN = str.maketrans(
     {
         "✔": "OK",
@@ -134,7 +130,7 @@ class Report:
         passed.
         """
         judged = len(self.passed) + len(self.failed)
-        many = len(self.cases) > 1
+        many = len({(row.case, row.label) for row in (*self.passed, *self.failed)}) > 1
         if not judged:
             return f"✘ nothing was compared{self._skips}"
         if self.failed:
@@ -150,7 +146,17 @@ class Report:
             return f"✔ all {judged} agree{self._skips}"
         count = Counter(r.backend for r in self.passed)
         each = ", ".join(f"{name} {n}" for name, n in count.items())
-        return f"✔ all {len(self.cases)} cases agree: {each}{self._skips}"
+        cases = len({(row.case, row.label) for row in self.passed})
+        return f"✔ all {cases} cases agree: {each}{self._skips}"
+
+    @cached_property
+    def undefined(self) -> dict[tuple[str, str], str]:
+        """The cases whose op is not defined for the dtype that was asked for, and that dtype."""
+        return {
+            key: rows[0].dtype
+            for key, rows in self.cases.items()
+            if all(r.reason.startswith(f"--dtype {r.dtype}: ") for r in rows)
+        }
 
     @property
     def _skips(self) -> str:
@@ -158,8 +164,14 @@ class Report:
         skipped = [row for row in self.rows if row.status == "skipped"]
         ran = {row.backend for row in self.rows if row.status != "skipped"}
         absent = dict.fromkeys(row.backend for row in skipped if row.backend not in ran)
-        some = sum(row.backend in ran for row in skipped)
+        idle = self.undefined
+        some = sum(row.backend in ran and (row.case, row.label) not in idle for row in skipped)
         parts = [f"{some} skipped"] if some else []
+        parts += (
+            [f"{len(idle)} case{'s' * (len(idle) > 1)} not defined for {min(idle.values())}"]
+            if idle
+            else []
+        )
         parts += [f"not run: {', '.join(absent)}"] if absent else []
         return "".join(f"; {part}" for part in parts)
 
@@ -168,10 +180,12 @@ class Report:
         """What they were judged by."""
         checks = [c for row in self.rows for c in row.checks]
         terms = max((c.terms for c in checks), default=0)
-        rules = sorted({c.rule for c in checks if c.rule and c.rule != "F11"})
+        rules = sorted({c.rule for c in checks if c.rule not in ("", "F11", DISTANCE)})
+        model = any(c.rule == DISTANCE for c in checks)
         return (
             "oracle im2col float64, checked against torch's · integers equal, reals within "
             f"{' / '.join(rules) or '-'}{f', up to {terms:,} terms' if terms else ''}"
+            f"{f' · {MODELS}' if model else ''}"
         )
 
     @property
@@ -223,11 +237,21 @@ class Report:
     @property
     def repro(self) -> str:
         """A command that shows the first failure, or the case, again."""
-        rows = self.failed or list(self.rows)
-        only = (
-            f" --backends {rows[0].backend}" if self.failed and rows[0].backend != "torch" else ""
-        )
-        return f"refconv compare {shlex.quote(rows[0].label)} {self.again}{only}"
+        row = (self.failed or list(self.rows))[0]
+        only = f" --backends {row.backend}" if self.failed and row.backend != "torch" else ""
+        model = self.models.get(row.source)
+        return f"refconv compare {model or shlex.quote(row.label)} {self.again}{only}"
+
+    @cached_property
+    def models(self) -> dict[str, str]:
+        """The source of each model's rows, and the words that run it again."""
+        return {row.source: row.label for row in self.rows if row.op == "model"}
+
+    @property
+    def single(self) -> bool:
+        """Whether all rows are of one case or one model, so that one command runs all again."""
+        sources = {row.source for row in self.rows}
+        return len(self.cases) == 1 or (len(sources) == 1 and sources <= set(self.models))
 
     def show(self) -> None:
         """Print to stdout."""
@@ -246,40 +270,6 @@ def as_markdown(table: Table) -> str:
     right = [column.justify == "right" for column in table.columns]
     lines = [heads, ["--:" if r else ":--" for r in right], *plain]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def duration(ns: float) -> str:
-    """``1.23 ms``: three digits and a unit."""
-    for unit, size in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)):
-        if ns < size * 999.5 or unit == "s":
-            return f"{three(ns / size)} {unit}"
-    return ""
-
-
-def three(x: float) -> str:
-    """Three significant digits, without an exponent."""
-    return f"{x:.2f}" if x < 9.995 else f"{x:.1f}" if x < 99.95 else f"{x:,.0f}"
-
-
-def status_text(row: Result) -> Text:
-    """The row's verdict in its colour."""
-    return Text(
-        row.status if row.status in ("ok", "skipped") else row.status.upper(), STYLE[row.status]
-    )
-
-
-def worst(checks: Sequence[Check]) -> Check | None:
-    """The check to show: the first that failed, else the real data's nearest to its bound."""
-    for check in checks:
-        if not check.ok:
-            return check
-    real = [c for c in checks if c.data != "integer"] or list(checks)
-    return max(real, key=lambda c: c.ratio or 0.0, default=None)
-
-
-def geomean(ratios: Sequence[float]) -> float | None:
-    """Geometric mean; None of nothing."""
-    return statistics.geometric_mean(ratios) if ratios else None
 
 
 def plain_if_needed(text: Any, out: Console) -> Any:

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..harness.records import Result
-from .render import STYLE, console, flush, plain_if_needed
+from .cells import STYLE
+from .render import console, flush, plain_if_needed
 from .tables import brackets, case_table, set_table, totals, where
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ def show(report: Report) -> None:
         line(out, f"  … and {len(report.failures) - 12} more, all in the records")
     for text in hints(report):
         line(out, f"  {text}")
-    for text in skipped(report.rows):
+    for text in skipped(report):
         line(out, f"  {text}", STYLE["skipped"])
     if not one:
         line(out, f"  {report.oracle}")
     line(out, f"  {report.machine}")
     if report.idle and report.exit_code == 3:
         line(out, f"  {', '.join(report.idle)}: nothing was run", "bold yellow")
-    if one or report.failed:
+    if report.single or report.failed:
         line(out, f"  repro: {report.repro}")
     flush()
 
@@ -74,6 +74,9 @@ def table(out: Console, made: Table) -> None:
         cells = [column.header, *column.cells]
         column.min_width = max(len(getattr(cell, "plain", cell)) for cell in cells)  # type: ignore[arg-type]
     made.columns[0].no_wrap = False
+    made.columns[0].overflow = "fold"
+    if out.is_terminal and out.measure(made).maximum + 2 > out.width:
+        made.padding = (0, 1, 0, 0)
     out.print(Padding(made, (0, 0, 0, 2), expand=False))
 
 
@@ -101,14 +104,18 @@ def hints(report: Report) -> Iterable[str]:
         yield "naive is timed once; the others take turns, median of the undisturbed rounds"
 
 
-def skipped(rows: Iterable[Result]) -> list[str]:
-    """Skipped rows, one line for each backend and reason."""
+def skipped(report: Report) -> list[str]:
+    """Skipped rows, one line for each backend and reason; one for all cases of a wrong dtype."""
     found: dict[tuple[str, str], Counter[str]] = {}
-    for row in rows:
-        if row.status == "skipped":
+    for row in report.rows:
+        if row.status == "skipped" and (row.case, row.label) not in report.undefined:
             short = "too slow" if row.reason.startswith("too slow") else row.reason
             found.setdefault((row.backend, short), Counter())[row.reason] += 1
     lines = []
+    ops = Counter(report.cases[key][0].op for key in report.undefined)
+    for dtype in sorted(set(report.undefined.values())):
+        named = ", ".join(f"{op}{f' ({n} cases)' if n > 1 else ''}" for op, n in ops.items())
+        lines.append(f"skipped: not defined for {dtype}: {named}")
     for (backend, short), reasons in found.items():
         count = sum(reasons.values())
         reason = (

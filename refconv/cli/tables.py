@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from ..harness.records import Check, Result
-from .render import STYLE, duration, geomean, status_text, three, worst
+from ..harness.records import DISTANCE, PROPAGATED, Check, Result
+from .cells import STYLE, duration, geomean, status_text, three, worst
 
 if TYPE_CHECKING:
     from .render import Report
@@ -85,7 +86,10 @@ def _numbers(check: Check, wide: bool) -> list[str]:
         if not check.max_error
         else f"{check.max_error:.1e}"
     )
-    if check.ratio is None:
+    if check.rule == DISTANCE:
+        ratio = "–"
+        error = error if check.cells else "–"
+    elif check.ratio is None:
         ratio = "inf"
     elif check.ratio == 0:
         ratio = "equal" if bits or check.exact == 1.0 or not check.max_error else "0"
@@ -109,18 +113,19 @@ def set_table(report: Report) -> Table:
     peers = [c for c in columns if c[0] == "torch"]
     others = [c for c in columns if c[0] != "torch"]
     heads = ["case", "MAC/taps", "err/bound"]
+    models = any(_end_to_end(row) for row in report.rows)
+    heads += [PROPAGATED] if models else []
     devices = {device for _, device in columns}
     for backend, device in (*peers, *others):
         heads.append(backend if len(devices) == 1 else f"{backend}\n{device}")
     table = grid(*heads, "verdict", right=range(1, len(heads)))
+    one_model = models and report.single
     for (name, _), rows in report.cases.items():
-        by = {(r.backend, r.device): r for r in rows}
-        largest = max((c.ratio or 0 for r in rows if r.status == "ok" for c in r.checks), default=0)
-        cells: list[Text | str] = [
-            name,
-            compact(rows[0].work),
-            f"{largest:.3f}" if largest else "equal",
-        ]
+        by = {_key(r): r for r in rows}
+        name = name.removeprefix(f"{rows[0].source.rpartition(':')[2]}.") if one_model else name
+        right = [c for r in rows if r.status == "ok" for c in r.checks]
+        cells: list[Text | str] = [name, compact(rows[0].work), _of_bound(right)]
+        cells += [_furthest([c for r in rows for c in _end_to_end(r)])] if models else []
         cells += [_peer(by.get(key)) for key in peers]
         cells += [_other(by.get(key)) for key in others]
         bad = [r for r in rows if r.status not in ("ok", "skipped")]
@@ -130,10 +135,32 @@ def set_table(report: Report) -> Table:
     return table
 
 
+def _of_bound(checks: Sequence[Check]) -> str:
+    """The largest share of a bound; ``–`` where nothing was judged by one."""
+    ratios = [c.ratio or 0.0 for c in checks if c.rule != DISTANCE]
+    return "–" if not ratios else f"{max(ratios):.3f}" if max(ratios) else "equal"
+
+
+def _end_to_end(row: Result) -> list[Check]:
+    """How far a layer's result, or the model's, is from float64 in the run of the whole model."""
+    return [c for c in row.checks if c.rule == DISTANCE]
+
+
+def _furthest(checks: Sequence[Check]) -> str:
+    """The largest of these distances; ``nan`` if one is not finite."""
+    errors = [c.max_error for c in checks if c.cells]
+    if None in errors:
+        return "nan"
+    return f"{max(e for e in errors if e is not None):.1e}" if errors else "–"
+
+
 def _columns(report: Report) -> list[tuple[str, str]]:
     """Backends that ran anything, with their device."""
-    ran = [(r.backend, r.device) for r in report.rows if r.status != "skipped"]
-    return list(dict.fromkeys(ran))
+    return list(dict.fromkeys(_key(r) for r in report.rows if r.status != "skipped"))
+
+
+def _key(row: Result) -> tuple[str, str]:
+    return row.backend, row.device
 
 
 def _peer(row: Result | None) -> Text | str:
@@ -163,21 +190,27 @@ def totals(report: Report) -> Table:
     devices = ["device"] if len({device for _, device in columns}) > 1 else []
     heads = ["backend", *devices, "ok", "wrong", "skipped", "err/bound"]
     speed = any(row.timing and row.timing.vs_torch for row in report.rows)
-    heads += ["×torch geomean", "fastest", "slowest"] if speed else []
+    models = any(_end_to_end(row) for row in report.rows)
+    heads += [PROPAGATED] if models else []
+    heads += ["×torch geomean"] if speed else []
+    # Of a model only the whole is timed: there is no fastest of one.
+    many = Counter(_key(row) for row in report.rows if row.timing and row.timing.vs_torch)
+    spread = max(many.values(), default=0) > 1
+    heads += ["fastest", "slowest"] if spread else []
     table = grid(*heads, right=range(1 + len(devices), len(heads)))
     for backend, device in columns:
-        mine = [r for r in report.rows if (r.backend, r.device) == (backend, device)]
+        mine = [r for r in report.rows if _key(r) == (backend, device)]
         count = {s: sum(r.status == s for r in mine) for s in ("ok", "skipped")}
         wrong = len(mine) - sum(count.values())
-        largest = max((c.ratio or 0 for r in mine for c in r.checks if c.ok), default=0)
         table.add_row(
             backend,
             *([device] if devices else []),
             str(count["ok"]),
             Text(str(wrong), "bold red" if wrong else ""),
             str(count["skipped"]),
-            f"{largest:.3f}" if largest else "equal" if count["ok"] else "",
-            *(_speed(backend, mine) if speed else []),
+            _of_bound([c for r in mine for c in r.checks if c.ok]),
+            *([_furthest([c for r in mine for c in _end_to_end(r)])] if models else []),
+            *(_speed(backend, mine)[: 3 if spread else 1] if speed else []),
         )
     return table
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from .. import label, notation_benchdnn
-from ..errors import RefconvError, UsageError
+from ..errors import DtypeError, RefconvError, UsageError
 from ..notation import Problem, near
 
 _LINE = re.compile(r"(?P<name>[\w.+/-]+):\s+(?P<text>.*)")
@@ -28,12 +28,14 @@ class Case:
         source: where it comes from, e.g. a paper or a model's definition; empty for a case that was
             typed.
         text: the problem as it was written.
+        refused: why it cannot be run: its op is not defined for the dtype that was asked for.
     """
 
     name: str
     problem: Problem
     source: str
     text: str
+    refused: str = ""
 
 
 def load(
@@ -44,10 +46,12 @@ def load(
 
     Args:
         in_shape: the input's shape, for a torch module.
-        dtype: of every problem whose text names none; None means float32.
+        dtype: of every problem whose text names none; None means float32. Cases of a set that are
+            not defined for it are ``refused``.
 
     Raises:
         UsageError: no such set, case or file, or a problem that cannot be understood.
+        DtypeError: not one of the cases is defined for ``dtype``.
 
     Example:
         >>> [case] = load("classics:cs231n")
@@ -71,7 +75,7 @@ def load(
                 f"the set {name} has no case {wanted!r}{near(wanted, known)}; it has "
                 f"{', '.join(known)}"
             )
-        return chosen
+        return _some_defined(chosen)
     if spec.endswith(".txt") and "(" not in spec:
         return _file(Path(spec), files, dtype)
     problem = label.read(spec, in_shape=in_shape, dtype=dtype or "float32")
@@ -112,14 +116,25 @@ def _read(where: str, text: str, dtype: str | None) -> Iterator[Case]:
         named = _LINE.fullmatch(problem_text.strip())
         written = (named["text"] if named else problem_text).strip()
         try:
-            problem = label.read(written, dtype=dtype or "float32")
+            problem, refused = _problem(written, dtype)
         except RefconvError as error:
             raise type(error)(f"{where}, line {number}: {error}") from None
         name = named["name"] if named else _title(written, problem)
         if name in seen:
             raise UsageError(f"{where}, line {number}: {name} is already on line {seen[name]}")
         seen[name] = number
-        yield Case(name, problem, source.strip(), written)
+        yield Case(name, problem, source.strip(), written, refused)
+
+
+def _problem(text: str, dtype: str | None) -> tuple[Problem, str]:
+    """The problem, and why it is not defined for ``dtype`` if the text names no dtype itself."""
+    try:
+        return label.read(text, dtype=dtype or "float32"), ""
+    except DtypeError as error:
+        if dtype is None:
+            raise
+        usual = label.read(text)  # the text's own dtype is refused here as well
+        return replace(usual, dtype=dtype), f"--dtype {dtype}: {error}"
 
 
 def _file(path: Path, files: dict[str, Any], dtype: str | None) -> list[Case]:
@@ -131,6 +146,13 @@ def _file(path: Path, files: dict[str, Any], dtype: str | None) -> list[Case]:
     cases = list(_read(str(path), text, dtype))
     if not cases:
         raise UsageError(f"{path} holds no case; a line is, e.g., {_EXAMPLE}")
+    return _some_defined(cases)
+
+
+def _some_defined(cases: list[Case]) -> list[Case]:
+    """The cases, unless every one is refused."""
+    if all(case.refused for case in cases):
+        raise DtypeError(cases[0].refused)
     return cases
 
 
@@ -145,9 +167,10 @@ def _title(text: str, problem: Problem) -> str:
 
 def _unknown(spec: str, files: dict[str, Any]) -> str:
     name = spec.partition(":")[0]
+    hint = near(name, files) or "."
     listed = ", ".join(files) or "none (bench/cases is not there)"
     return (
-        f"there is no set of cases {name!r}{near(name, files)}. Sets: {listed}; or write one "
+        f"there is no set of cases {name!r}{hint} Sets: {listed}; or write one "
         f"problem, e.g. "
         "'conv2d x[1,3,32,32] w[6,3,5,5] b'"
     )

@@ -4,9 +4,11 @@ assumed.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +17,6 @@ from typing import Any
 import torch
 
 from .. import __version__
-from . import timing
 from .records import Environment
 
 
@@ -32,10 +33,10 @@ def describe(command: str) -> Environment:
         cores=len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count() or 1,
-        threads=timing.equal_threads(),
+        threads=equal_threads(),
         precision={"cpu": precision("cpu")}
         | ({"cuda": precision("cuda")} if torch.cuda.is_available() else {}),
-        allocator=timing.steady_allocator(),
+        allocator=steady_allocator(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         commit=commit(),
     )
@@ -109,3 +110,36 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return head + ("+" if changed else "")
+
+
+def equal_threads() -> dict[str, int]:
+    """Give Numba as many threads as torch uses; says what each has."""
+    threads = {"torch": torch.get_num_threads()}
+    if "numba" in sys.modules or _installed("numba"):
+        import numba
+
+        most: Any = numba.config
+        numba.set_num_threads(min(threads["torch"], most.NUMBA_NUM_THREADS))
+        threads["numba"] = numba.get_num_threads()
+    return threads
+
+
+def _installed(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def steady_allocator() -> str:
+    """Let glibc keep freed memory for the whole process, for both sides; says what was set.
+
+    By default every large result is mapped afresh and page-faulted on every call, which costs torch
+    up to 5 times the convolution itself: a comparison would measure the allocator.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return "default (no glibc)"
+    trim, mmap = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+    done = mallopt(mmap, 1 << 30) and mallopt(trim, 2**31 - 1)
+    return "glibc, freed memory kept (mallopt)" if done else "default (mallopt refused)"

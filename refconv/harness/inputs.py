@@ -122,29 +122,33 @@ def takes_image(problem: Any) -> bool:
     return input_shape(problem)[-3] in IMAGE_MODES
 
 
-def image(path: Path, problem: Any) -> torch.Tensor:
-    """The picture at ``path``, cropped to the input's proportions, resized to it, scaled to 0 … 1;
-    once a batch row.
+def picture(path: Path, shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+    """The picture at ``path``, cropped to the proportions of ``shape``, resized to it, scaled to
+    0 … 1; once a batch row.
 
     Raises:
-        UsageError: the file is missing or no picture, or the problem's input is no picture.
+        UsageError: the file is missing or no picture, or an array of this shape or dtype is none.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
-    shape = input_shape(problem)
-    if not takes_image(problem):
+    if len(shape) not in (3, 4) or shape[-3] not in IMAGE_MODES or "float" not in dtype:
         raise UsageError(
-            f"--image: the input of {problem.op} {shape} is no picture (2-D, 1, 3 or 4 channels)"
+            f"--image: an input {shape} of {dtype} is no picture (2-D, 1, 3 or 4 channels, floats)"
         )
     channels, height, width = shape[-3:]
     try:
         with Image.open(path) as opened:
-            picture = ImageOps.fit(opened.convert(IMAGE_MODES[channels]), (width, height))
+            fitted = ImageOps.fit(opened.convert(IMAGE_MODES[channels]), (width, height))
+    except FileNotFoundError:
+        raise UsageError(f"--image: {path} cannot be read: no such file") from None
+    except UnidentifiedImageError:
+        raise UsageError(f"--image: {path} cannot be read: it is no picture") from None
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UsageError(f"--image: {path} cannot be read: {error}") from None
-    pixels = np.asarray(picture, dtype=np.float64).reshape(height, width, channels) / 255
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"--image: {path} cannot be read: {reason}") from None
+    pixels = np.asarray(fitted, dtype=np.float64).reshape(height, width, channels) / 255
     values = np.broadcast_to(pixels.transpose(2, 0, 1), shape)
-    return torch.from_numpy(np.ascontiguousarray(values)).to(getattr(torch, problem.dtype))
+    return torch.from_numpy(np.ascontiguousarray(values)).to(getattr(torch, dtype))
 
 
 def _indices(problem: IndexProblem, rng: np.random.Generator) -> torch.Tensor:

@@ -1,4 +1,5 @@
-"""A model from text: ``model.py:Net`` or ``package.module:Net``, a class, function or module.
+"""A model from text: ``model.py:Net`` or ``package.module:Net``, a class, function or module; or
+``model.py``, if it has only one class.
 
 Whatever the user's file does wrong is one line, with Python's or torch's own message quoted.
 """
@@ -29,7 +30,8 @@ def load(spec: str, *, seed: int = 0, dtype: str = "float32") -> torch.nn.Module
     """The model that ``spec`` names, in eval mode, on the CPU, with weights drawn from ``seed``.
 
     Raises:
-        UsageError: no such file or name, it is no model, or the file or the constructor fails.
+        UsageError: no such file or name, several models and no name, it is no model, or the file
+            or the constructor fails.
     """
     found = _SPEC.fullmatch(spec.strip())
     if found is None:
@@ -98,10 +100,15 @@ def _where(error: BaseException, path: Path) -> str:
 
 
 def _find(module: ModuleType, spec: str, name: str) -> Any:
-    """What the module calls ``name``; if there is nothing, the models it has are listed."""
-    where = spec.rpartition(":")[0] or spec
+    """What the module calls ``name``, or its only class of models; if there is nothing, or no
+    only one, the models it has are listed.
+    """
+    where = spec.removesuffix(f":{name}").removesuffix(":")
     own = [key for key, value in vars(module).items() if _is_model(value, module)]
     has = f"it has {', '.join(own)}" if own else "it defines no torch.nn.Module"
+    classes = [key for key in own if isinstance(vars(module)[key], type)]
+    if not name and len(classes) == 1:
+        return vars(module)[classes[0]]
     if not name:
         raise UsageError(f"{where}: name the model, e.g. {where}:{own[0] if own else 'Net'}; {has}")
     if not hasattr(module, name):

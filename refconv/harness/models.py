@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 
@@ -22,9 +21,10 @@ from .. import nn, notation
 from ..errors import RefconvError, ShapeError, UsageError
 from ..ops import FLOATS
 from ..oracle import reference
-from . import calls, capture, compare, environment, inputs, modelfile, whole
+from . import calls, capture, environment, inputs, modelfile, whole
 from .candidates import Candidate, candidates
 from .cases import Case
+from .judging import Options, Trial, changed, doubts, result
 from .records import Result, Timing
 from .whole import Model, Whole
 
@@ -33,7 +33,7 @@ Shape = tuple[int, ...]
 
 def compare_model(
     spec: str,
-    in_shape: str | Shape,
+    in_shape: str | Shape | None,
     backends: tuple[str, ...] = (),
     seed: int = 0,
     image: Path | None = None,
@@ -46,27 +46,34 @@ def compare_model(
 
     Args:
         spec: ``model.py:Net`` or ``package.module:Net``: a class or function that needs no
-            arguments, or a module.
-        in_shape: of the input; a batch of one is added where there is no batch axis.
+            arguments, or a module; ``model.py`` where it has only one class.
+        in_shape: of the input, which a model does not say itself (None is refused); a batch of one
+            is added where there is no batch axis.
         seed: of the weights and the input.
         image: a picture as the input.
-        more: the other fields of ``compare.Options``.
+        more: the other fields of ``judging.Options``.
 
     Raises:
         UsageError: the model cannot be found, built or called, or has nothing of the family.
         ShapeError: its forward fails on this input; torch's message is quoted.
     """
-    options = compare.Options(backends=tuple(backends), seed=seed, image=image, **more)
+    options = Options(backends=tuple(backends), seed=seed, image=image, **more)
     who = candidates(options.backends, options.devices)
     return _results(_prepare(spec, in_shape, dtype, options), who, options)
 
 
-def _prepare(spec: str, in_shape: Any, dtype: str, options: compare.Options) -> Model:
+def _prepare(spec: str, in_shape: Any, dtype: str, options: Options) -> Model:
     """The model, its input, and what torch makes of them."""
     if dtype not in FLOATS:
         raise UsageError(f"--dtype: a model takes {', '.join(FLOATS)}, got {dtype!r}")
-    given = notation.shape(in_shape)
+    if options.backward:
+        raise UsageError("--backward: a whole model is compared forward; give its layers as cases")
     module = modelfile.load(spec, seed=options.seed, dtype=dtype)
+    if spec.endswith(".py"):
+        spec = f"{spec}:{type(module).__name__}"
+    if in_shape is None:
+        raise UsageError(f"{spec} does not say how large its input is: add {_example(module)}")
+    given = notation.shape(in_shape)
     family = capture.layers(module)
     failures = []
     for attempt in _with_batch(module, given):
@@ -97,7 +104,16 @@ def _prepare(spec: str, in_shape: Any, dtype: str, options: compare.Options) -> 
         wide = own
     data = "real" if options.image is None else "image"
     named = _named(spec.rpartition(":")[2], own)
-    return Model(spec, module, x, hint, data, family, own, wide, named)
+    return Model(spec, module, x, given, hint, data, family, own, wide, named)
+
+
+def _example(module: torch.nn.Module) -> str:
+    """An input's shape as the user may give it: the first convolution's channels, 32 an axis."""
+    for layer in module.modules():
+        if nn.counterpart(layer) is not None and hasattr(layer, "in_channels"):
+            rank = len(layer.kernel_size)  # type: ignore[arg-type]
+            return f"its shape, e.g. --in {layer.in_channels}{'x32' * rank}"
+    return "its shape, e.g. --in 3x32x32"
 
 
 def _with_batch(module: torch.nn.Module, given: Shape) -> list[tuple[Shape, str]]:
@@ -115,11 +131,10 @@ def _with_batch(module: torch.nn.Module, given: Shape) -> list[tuple[Shape, str]
     return [((1, *given), hint), *([] if rank else [(given, "")])]
 
 
-def _input(shape: Shape, dtype: str, options: compare.Options) -> torch.Tensor:
+def _input(shape: Shape, dtype: str, options: Options) -> torch.Tensor:
     """Seeded normal numbers, or the picture."""
     if options.image is not None:
-        as_problem = notation.build("avg_pool2d", {"input": shape}, {"kernel_size": 1}, dtype)
-        return inputs.image(options.image, as_problem)
+        return inputs.picture(options.image, shape, dtype)
     values = np.random.default_rng([options.seed, 0]).standard_normal(shape)
     return torch.from_numpy(values).to(getattr(torch, dtype))
 
@@ -158,7 +173,7 @@ def _named(
     return made
 
 
-def _results(model: Model, who: list[Candidate], options: compare.Options) -> Iterator[Result]:
+def _results(model: Model, who: list[Candidate], options: Options) -> Iterator[Result]:
     """Every call by every candidate, then the whole model by every candidate."""
     wholes = {c: whole.run(model, c, options) for c in who}
     theirs = whole.distances(model, model.own)
@@ -175,9 +190,9 @@ def _results(model: Model, who: list[Candidate], options: compare.Options) -> It
             if last[call.step] is call and call.step < len(steps) and row.status != "skipped":
                 check = steps[call.step]
                 hint = row.hint or whole.drift(model, name, call.step, check, theirs[call.step])
-                row = _changed(row, checks=(*row.checks, check), hint=hint)
+                row = changed(row, checks=(*row.checks, check), hint=hint)
                 if row.status == "ok" and not check.ok:
-                    row = _changed(row, status="wrong", reason=check.reason)
+                    row = changed(row, status="wrong", reason=check.reason)
             if row.status not in ("ok", "skipped"):
                 failed.setdefault(c, name)
             yield row
@@ -187,26 +202,19 @@ def _results(model: Model, who: list[Candidate], options: compare.Options) -> It
     yield from _whole_rows(model, wholes, options)
 
 
-def _trial(model: Model, call: capture.Call, problem: Any) -> compare.Trial:
+def _trial(model: Model, call: capture.Call, problem: Any) -> Trial:
     """What torch's layer got, with what the reference says of it."""
-    trial = compare.Trial(model.data, call.arrays(), None)
+    trial = Trial(model.data, call.arrays(), None)
     trial.expected = reference.forward(problem, trial.arrays)
-    trial.doubts = compare._doubts(problem, trial)
+    trial.doubts = doubts(problem, trial)
     return trial
 
 
 def _local(
-    model: Model, name: str, problem: Any, trial: compare.Trial, c: Candidate, options: Any
+    model: Model, name: str, problem: Any, trial: Trial, c: Candidate, options: Any
 ) -> Result:
     """One candidate on the inputs that torch's layer got."""
-    row = compare._row(Case(name, problem, model.spec, name), c, options)
-    reason = c.unavailable or compare._too_slow(c, problem, options)
-    if reason:
-        return _changed(row, status="skipped", reason=reason)
-    if trial.doubts:
-        text = f"our float64 and torch's disagree: {trial.doubts[0].reason}"
-        return _changed(row, status="doubt", reason=text, checks=tuple(trial.doubts))
-    return compare._judge(row, c, problem, [trial], options)
+    return result(Case(name, problem, model.spec, name), c, [trial], options)
 
 
 def _refusal(
@@ -229,11 +237,10 @@ def _whole_rows(model: Model, wholes: dict[Candidate, Whole], options: Any) -> I
         times |= whole.timings(here, device, options)
     problems = [p for _, _, p in model.calls if not isinstance(p, RefconvError)]
     dtype = str(model.x.dtype).removeprefix("torch.")
-    shape = "x".join(map(str, model.x.shape))
     for c, w in wholes.items():
         yield Result(
             case=f"{model.name} (whole model)",
-            label=f"{model.spec} --in {shape}",
+            label=model.command,
             op="model",
             source=model.spec,
             dtype=dtype,
@@ -250,7 +257,3 @@ def _whole_rows(model: Model, wholes: dict[Candidate, Whole], options: Any) -> I
             checks=w.output,
             timing=times.get(c),
         )
-
-
-def _changed(row: Result, **values: Any) -> Result:
-    return msgspec.structs.replace(row, **values)

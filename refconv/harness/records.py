@@ -16,6 +16,10 @@ import msgspec
 from ..errors import UsageError
 
 SCHEMA = "refconv.compare/1"
+#: ``Check.result`` of a layer's result in the run of the whole model.
+PROPAGATED = "propagated"
+#: ``Check.rule`` where no bound is proven: how far a result is from float64 is said, not judged.
+DISTANCE = "distance from torch in float64"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,7 +32,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         rule: formula of the bound; ``terms``: the largest number of terms; ``exact``: share of
             cells that must be equal.
         max_error: absolute; None where there is none to speak of (shapes differ, NaN).
-        ratio: error / bound in the worst cell; None if infinite (``wrong`` is then above 0).
+        ratio: error / bound in the worst cell; None if infinite (``wrong`` is then above 0) and
+            where there is no bound (rule ``DISTANCE``).
         detects: the smallest fault that is surely caught, relative to a typical result.
     """
 
@@ -77,7 +82,8 @@ class Result(
     """One candidate on one case.
 
     Args:
-        label: the case as text that ``refconv compare`` takes back.
+        label: the case as text that ``refconv compare`` takes back; of a whole model (op
+            ``model``) as words of a command line, ``model.py:Net --in 3x32x32``.
         work: multiply-accumulates of a convolution, else the steps of the innermost loop.
         backend: as asked for; ``algorithm``: what ran.
         precision: in effect while it ran.

@@ -11,16 +11,16 @@ are counted and the row is marked busy.
 
 from __future__ import annotations
 
-import ctypes
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from .records import Timing
 
 Call = Callable[[], Any]
 
@@ -29,6 +29,18 @@ ENOUGH = 3
 #: Share of a sample that threads may have waited for a processor in a clean round.
 QUIET = 0.1
 TASKS = Path("/proc/self/task")
+
+
+class Named(Protocol):
+    """Who is timed: a ``candidates.Candidate``."""
+
+    @property
+    def name(self) -> str:
+        """The backend without its algorithm."""
+        ...
+
+
+C = TypeVar("C", bound=Named)
 
 
 class Timer(Protocol):
@@ -216,36 +228,48 @@ def once(call: Call, clock: Timer, lost: Callable[[], int] = waited) -> Samples:
     return Samples(clock.name, 1, (ns,), (lost() - before <= QUIET * ns,))
 
 
-def equal_threads() -> dict[str, int]:
-    """Give Numba as many threads as torch uses; says what each has."""
-    import torch
+def measure(
+    calls: Mapping[C, Call],
+    device: str,
+    *,
+    budget: float,
+    rounds: tuple[int, int] = (5, 31),
+    clock: Timer | None = None,
+) -> dict[C, Timing]:
+    """Time candidates on one device, each beside torch: naive's one call, the others in turns.
 
-    threads = {"torch": torch.get_num_threads()}
-    if "numba" in sys.modules or _installed("numba"):
-        import numba
-
-        most: Any = numba.config
-        numba.set_num_threads(min(threads["torch"], most.NUMBA_NUM_THREADS))
-        threads["numba"] = numba.get_num_threads()
-    return threads
-
-
-def _installed(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
-
-
-def steady_allocator() -> str:
-    """Let glibc keep freed memory for the whole process, for both sides; says what was set.
-
-    By default every large result is mapped afresh and page-faulted on every call, which costs torch
-    up to 5 times the convolution itself: a comparison would measure the allocator.
+    Args:
+        budget, rounds: of ``interleave``.
+        clock: the device's by default.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return "default (no glibc)"
-    trim, mmap = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-    done = mallopt(mmap, 1 << 30) and mallopt(trim, 2**31 - 1)
-    return "glibc, freed memory kept (mallopt)" if done else "default (mallopt refused)"
+    clock = clock or timer(device)
+    quick = {str(i): call for i, (c, call) in enumerate(calls.items()) if c.name != "naive"}
+    turns = interleave(quick, clock, budget=budget, rounds=rounds) if quick else {}
+    found = {
+        c: once(call, clock) if c.name == "naive" else turns[str(i)]
+        for i, (c, call) in enumerate(calls.items())
+    }
+    peer = next((s for c, s in found.items() if c.name == "torch"), None)
+    return {c: _record(s, peer, alone=c.name == "naive") for c, s in found.items()}
+
+
+def _record(s: Samples, peer: Samples | None, alone: bool) -> Timing:
+    """Samples as they are written down.
+
+    Args:
+        peer: torch's; where these are not to be trusted, neither is the ratio.
+        alone: not timed in the same rounds as torch: the ratio is that of the medians.
+    """
+    against = None
+    if peer is not None:
+        against = s.median / peer.median if alone else ratio(s, peer)
+    return Timing(
+        timer=s.timer,
+        calls=s.calls,
+        samples_ns=s.ns,
+        clean=s.clean,
+        busy=s.busy or (peer is not None and peer.busy),
+        median_ns=s.median,
+        iqr_ns=s.iqr,
+        vs_torch=against,
+    )

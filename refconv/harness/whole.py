@@ -7,6 +7,7 @@ float64 is the measure of ours. Only another shape, dtype or path is wrong.
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,12 +20,11 @@ from .. import nn
 from ..errors import RefconvError, UnavailableError, UnsupportedError
 from ..notation import Problem
 from ..oracle import reference, verdict
-from . import capture, compare, modelfile, timing
+from . import capture, modelfile, timing
 from .candidates import Candidate
-from .records import Check, Timing
+from .judging import Options, too_slow
+from .records import DISTANCE, PROPAGATED, Check, Timing
 
-#: The name of a check that says how far a layer's result is from float64 in the whole run.
-PROPAGATED = "propagated"
 #: From here on a layer is said to drift: times torch's own distance from float64.
 DRIFT = 100
 
@@ -34,6 +34,7 @@ class Model:
     """A model with its input and what torch made of it.
 
     Args:
+        given: the input's shape as the user gave it.
         hint: what was assumed about the input.
         data: real or image.
         family: names of the layers that are converted.
@@ -45,6 +46,7 @@ class Model:
     spec: str
     module: torch.nn.Module
     x: torch.Tensor
+    given: tuple[int, ...]
     hint: str
     data: str
     family: set[str]
@@ -56,6 +58,13 @@ class Model:
     def name(self) -> str:
         """What the spec calls it."""
         return self.spec.rpartition(":")[2]
+
+    @property
+    def command(self) -> str:
+        """What ``refconv compare`` takes to run it again."""
+        dtype = str(self.x.dtype).removeprefix("torch.")
+        words = [self.spec, "--in", "x".join(map(str, self.given))]
+        return shlex.join(words if dtype == "float32" else [*words, "--dtype", dtype])
 
 
 @dataclass
@@ -76,12 +85,12 @@ class Whole:
     call: Callable[[], Any] | None = None
 
 
-def run(model: Model, c: Candidate, options: compare.Options) -> Whole:
+def run(model: Model, c: Candidate, options: Options) -> Whole:
     """The whole model by one candidate: layers converted, functions redirected."""
     reason = c.unavailable
     for name, _, problem in model.calls:
         if not reason and not isinstance(problem, RefconvError):
-            slow = compare._too_slow(c, problem, options)
+            slow = too_slow(c, problem, options)
             reason = slow and f"{slow}: {name}"
     if reason:
         return Whole(status="skipped", reason=reason)
@@ -128,7 +137,7 @@ def distance(got: Any, want: Any, own: Any, result: str, data: str) -> Check:
     if shapes[0] != shapes[1]:
         reason = f"in the whole model: expected {shapes[1]}, got {shapes[0]}"
         return Check(result=result, data=data, ok=False, kind="shape", reason=reason)
-    made = Check(result=result, data=data, ok=True, rule="distance from torch in float64")
+    made = Check(result=result, data=data, ok=True, rule=DISTANCE)
     first = next((i for i, t in enumerate(got) if t.is_floating_point() and t.numel()), None)
     if first is None:
         return made
@@ -162,26 +171,9 @@ def drift(model: Model, name: str, step: int, ours: Check, theirs: Check) -> str
 
 
 def timings(
-    wholes: dict[Candidate, Whole], device: str, options: compare.Options
+    wholes: dict[Candidate, Whole], device: str, options: Options
 ) -> dict[Candidate, Timing]:
     """The runs on one device in turns with torch's; naive's once."""
-    clock = timing.timer(device)
     calls = {c: w.call for c, w in wholes.items() if w.call is not None}
-    quick = {c.backend: call for c, call in calls.items() if c.name != "naive"}
-    slow = {c.backend: call for c, call in calls.items() if c.name == "naive"}
     with torch.no_grad():
-        limits = {"budget": options.budget, "rounds": (3, 31)}
-        found = timing.interleave(quick, clock, **limits) if quick else {}  # type: ignore[arg-type]
-        found |= {name: timing.once(call, clock) for name, call in slow.items()}
-    peer = found.get("torch")
-    made = {}
-    for c in calls:
-        s = found[c.backend]
-        ratio = None
-        if peer is not None:
-            ratio = s.median / peer.median if c.backend in slow else timing.ratio(s, peer)
-        made[c] = Timing(
-            timer=s.timer, calls=s.calls, samples_ns=s.ns, clean=s.clean, busy=s.busy,
-            median_ns=s.median, iqr_ns=s.iqr, vs_torch=ratio,
-        )  # fmt: skip
-    return made
+        return timing.measure(calls, device, budget=options.budget, rounds=(3, 31))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from refconv import label
-from refconv.errors import RefconvError, UsageError
+from refconv.errors import DtypeError, RefconvError, UsageError
 from refconv.harness import cases
 from refconv.moves import ColumnProblem, IndexProblem, PadProblem
 from refconv.ops import OPS
@@ -151,19 +151,75 @@ def test_a_dtype_for_a_whole_set_spares_those_that_name_theirs():
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("resnet5", "did you mean resnet50"),
-        ("nothing_like_it", "Sets: classics, convnext"),
+        ("resnet5", r"did you mean resnet50 or resnext50\? Sets: "),
+        ("nothing_like_it", r"'nothing_like_it'\. Sets: classics, convnext"),
         ("resnet50:conv2", "has no case 'conv2'"),
         ("missing.txt", "cannot be read"),
         ("", "not a problem in any notation"),
         ("conv2d", "no set of cases 'conv2d'"),
         ("conv2d x[1,3,8,8]", "needs w"),
-        ("nn.Conv2d(3,6,5)", "how large its input is"),
+        ("nn.Conv2d(3,6,5)", "how large its input is: .* --in 1x3x32x32, or"),
+        ("con2d x[1,3,8,8]", r"or conv1d\? A label"),
     ],
 )
 def test_what_cannot_be_read_says_why(spec, says):
     with pytest.raises(UsageError, match=says.replace("(", r"\(")):
         cases.load(spec)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "complex64"])
+@pytest.mark.parametrize("name", ["classics", "edge"])
+def test_cases_that_a_dtype_is_not_defined_for_are_refused_one_by_one(name, dtype):
+    found, usual = cases.load(name, dtype=dtype), cases.load(name)
+    assert [case.name for case in found] == [case.name for case in usual]
+    refused = [case for case in found if case.refused]
+    assert bool(refused) == ((name, dtype) != ("classics", "int64"))
+    for case in found:
+        named = case.problem.dtype != dtype
+        assert not (case.refused and named)
+        if case.refused:
+            assert case.refused.startswith(f"--dtype {dtype}: {case.problem.op}: ")
+            with pytest.raises(DtypeError):
+                label.parse(label.format(case.problem))
+        elif not named:
+            assert label.parse(label.format(case.problem)) == case.problem
+
+
+def test_a_dtype_that_no_case_is_defined_for_is_an_error(tmp_path):
+    with pytest.raises(DtypeError, match="--dtype complex64: max_pool2d: not defined"):
+        cases.load("classics:lenet_pool1", dtype="complex64")
+    with pytest.raises(UsageError, match="not a dtype"):
+        cases.load("classics", dtype="float12")
+    file = tmp_path / "mine.txt"
+    file.write_text("conv1d x[1,2,9] w[3,2,3]\nunfold x[1,2,5,5] k3 int64\n")
+    with pytest.raises(DtypeError, match="line 2"):  # its own dtype is the file's mistake
+        cases.load(str(file), dtype="complex64")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "nn.Conv2d(6,16,5,groups=4)",
+            "conv2d: groups must divide input channels, but 4 does not divide 6 "
+            "(input (1, 6, 14, 14), nn.Conv2d(6,16,5,groups=4))",
+        ),
+        (
+            "nn.ConvTranspose2d(6,16,5,groups=3)",
+            "conv_transpose2d: groups must divide output channels, but 3 does not divide 16 "
+            "(input (1, 6, 14, 14), nn.ConvTranspose2d(6,16,5,groups=3))",
+        ),
+        (
+            "nn.Conv2d(6,16,5,groups=3)",
+            "conv2d: groups must divide output channels, but 3 does not divide 16 "
+            "(input (1, 6, 14, 14), weight (16, 2, 5, 5), bias (16,))",
+        ),
+    ],
+)
+def test_groups_that_divide_nothing_say_op_rule_numbers_and_shapes(text, says):
+    with pytest.raises(RefconvError) as caught:
+        cases.load(text, in_shape="1x6x14x14")
+    assert str(caught.value) == says
 
 
 def test_a_file_of_cases(tmp_path):

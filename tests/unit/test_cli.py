@@ -2,8 +2,11 @@
 process.
 """
 
+import functools
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +17,7 @@ from refconv import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 CASE = "conv2d x[1,2,5,4] w[3,2,3,2] b"
+LENET = f"{ROOT}/docs/examples/lenet.py"
 QUICK = ["--no-time", "--no-records", "--backends", "naive,im2col,torch"]
 
 
@@ -82,8 +86,17 @@ def test_a_difference_is_exit_1(capfd, monkeypatch):
         (["compare", CASE, "--json", "--md"], "cannot both"),
         (["compare", CASE, "--records", "/no/such/folder/r.jsonl"], "cannot be written"),
         (["compare", CASE, "--image", "missing.png"], "no case has a picture"),
-        (["compare", "conv2d x[1,3,8,8] w[2,3,3,3]", "--image", "missing.png"], "cannot be read"),
-        (["compare", "nowhere.py:Net", "--in", "3x32x32"], "nowhere.py"),
+        (
+            ["compare", "conv2d x[1,3,8,8] w[2,3,3,3]", "--image", "nope.png"],
+            "--image: nope.png cannot be read: no such file\n",
+        ),
+        (["compare", LENET, "--in", "3x32x32", "--image", "nope.png"], "read: no such file\n"),
+        (["compare", "nowhere.py:Net", "--in", "3x32x32"], "no file nowhere.py"),
+        (["compare", "nowhere.py"], "no file nowhere.py"),
+        (["compare", LENET], "how large its input is: add its shape, e.g. --in 3x32x32"),
+        (["compare", LENET, "--in", "3x32x32", "--backward"], "--backward"),
+        (["compare", LENET, "--in", "3x32x32", "--dtype", "int64"], "a model takes"),
+        (["compare", LENET, "--in", "3x9x9"], "torch says"),
         (["compare", "--sed", "0"], "--sed"),
         (["compare", CASE, "--seed", "x"], "--seed"),
         (["no_such_command"], "no_such_command"),
@@ -240,3 +253,140 @@ def test_ascii_where_the_output_cannot_do_more():
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("OK all 3 agree")
     done.stdout.encode("ascii")
+
+
+def model(capfd, *argv):
+    quick = ["--in", "3x32x32", "--no-records", "--backends", "im2col,torch"]
+    return call(capfd, "compare", f"{LENET}:LeNet", *quick, *argv)
+
+
+def column(out, head, case):
+    """The cell under ``head`` in the row of ``case``; columns are two spaces apart."""
+    lines = [re.split(r"  +", line.strip()) for line in out.splitlines()]
+    heads = []
+    for line in lines:
+        heads = line if line[0] in ("case", "backend") else heads
+        if line[0] == case and head in heads:
+            return line[heads.index(head)]
+    raise AssertionError(f"no {case} with {head} in {out}")
+
+
+def test_a_model_shows_its_distances_apart_from_the_bound(capfd):
+    code, out, _ = model(capfd, "--no-time")
+    assert code == 0
+    assert column(out, "err/bound", "LeNet (whole model)") == "–"
+    assert 0 < float(column(out, "err/bound", "conv1")) < 1
+    assert column(out, "err/bound", "forward() max_pool2d") == "equal"
+    for case in ("conv1", "forward() max_pool2d #2", "LeNet (whole model)", "im2col"):
+        assert 0 < float(column(out, "propagated", case)) < 1e-5
+    assert "within F1 / bit for bit, up to 151 terms · layers on the inputs" in out
+    assert "propagated: in the run of the whole model, the largest distance from torch" in out
+    assert out.splitlines()[-1] == (f"  repro: refconv compare {LENET}:LeNet --in 3x32x32 --seed 0")
+    _, plain, _ = call(capfd, "compare", CASE, "pad x[1,3] p1 reflect", *QUICK)
+    assert "propagated" not in plain
+
+
+def test_options_reach_a_model(capfd, tmp_path):
+    from PIL import Image
+
+    path = tmp_path / "a picture.png"
+    Image.linear_gradient("L").convert("RGB").save(path)
+    options = ["--dtype", "float64", "--patience", "1e-9", "--seed", "7", "--image", str(path)]
+    argv = ["--backends", "naive,torch", "--device", "cpu", "--no-time", *options]
+    code, out, _ = model(capfd, "--json", *argv)
+    rows = json.loads(out)["results"]
+    assert code == 3  # naive was named, and is too slow everywhere
+    assert {r["dtype"] for r in rows} == {"float64"}
+    assert {r["seed"] for r in rows} == {7}
+    assert {c["data"] for r in rows for c in r.get("checks", ())} == {"image"}
+    assert all("too slow" in r["reason"] for r in rows if r["backend"] == "naive")
+    assert not any("timing" in r for r in rows)
+    _, out, _ = model(capfd, *argv)
+    assert f"--dtype float64 --seed 7 --image '{path}' --device cpu --patience 1e-09" in out
+    _, out, _ = model(capfd, "--json")
+    assert any("timing" in r for r in json.loads(out)["results"])
+
+
+def test_options_of_a_model_are_those_of_compare(capfd, monkeypatch):
+    from refconv.harness import models
+
+    seen = {}
+
+    def recorded(spec, in_shape, **options):
+        seen.update(options)
+        return iter(())
+
+    monkeypatch.setattr(models, "compare_model", recorded)
+    model(capfd, "--allow", "tf32", "--patience", "3", "--no-time", "--device", "cpu")
+    assert seen == {
+        "backends": ("im2col", "torch"), "devices": ("cpu",), "backward": False, "seed": 0,
+        "time": False, "image": None, "allow": frozenset({"tf32"}), "patience": 3.0,
+        "budget": 0.15, "dtype": "float32",
+    }  # fmt: skip
+
+
+def test_the_repro_line_of_a_wrong_layer_shows_it_again(capfd, monkeypatch):
+    from refconv.kernels.im2col import conv
+
+    real = conv.fprop
+
+    @functools.wraps(real)
+    def wrong(out, *args, **keywords):
+        real(out, *args, **keywords)
+        if out.dtype == "float32" and out.shape[1] == 16:
+            out.flat[7] += 1e-3
+
+    monkeypatch.setattr(conv, "fprop", wrong)
+    code, out, _ = model(capfd, "--no-time")
+    assert code == 1
+    assert "2 differ: im2col" in out.splitlines()[0]
+    assert column(out, "im2col", "conv2") == "WRONG"
+    repro = out.splitlines()[-1].removeprefix("  repro: refconv ")
+    assert repro == f"compare {LENET}:LeNet --in 3x32x32 --seed 0 --backends im2col"
+    again, out, _ = call(capfd, *shlex.split(repro), "--no-time", "--no-records")
+    assert again == 1
+    assert "LeNet.conv2: im2col on cpu: wrong" in out
+
+
+def test_nothing_right_is_not_called_equal(capfd, monkeypatch):
+    from refconv.oracle import verdict
+
+    real = verdict.compare
+
+    def wrong(got, want, bound, *a):
+        return real(got * 2 if bound.dtype == "float32" else got, want, bound, *a)
+
+    monkeypatch.setattr(verdict, "compare", wrong)
+    _, out, _ = call(capfd, "compare", CASE, "pad x[1,3] p1 reflect", *QUICK)
+    assert column(out, "err/bound", CASE) == "–"
+
+
+def test_cases_without_the_dtype_are_skipped_and_counted(capfd, tmp_path):
+    file = tmp_path / "few.txt"
+    file.write_text(
+        "a: conv1d x[1,2,9] w[3,2,3]\nb: max_pool1d x[1,2,9] k2\nc: unfold x[1,2,5,5] k3"
+    )
+    code, out, _ = call(capfd, "compare", str(file), "--dtype", "complex64", *QUICK)
+    assert code == 0
+    assert out.splitlines()[0] == (
+        "✔ all 2 cases agree: naive 2, im2col 2, torch 2; 1 case not defined for complex64"
+    )
+    assert column(out, "verdict", "b") == "skipped"
+    assert "  skipped: not defined for complex64: max_pool1d\n" in out
+    _, out, _ = call(capfd, "compare", str(file), "--dtype", "complex64", "--json", *QUICK)
+    rows = [r for r in json.loads(out)["results"] if r["case"] == "b"]
+    assert [(r["status"], r["dtype"]) for r in rows] == [("skipped", "complex64")] * 3
+    assert all("max_pool1d: not defined for complex64" in r["reason"] for r in rows)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_help_explains_every_option_in_one_line(columns):
+    done = refconv("compare", "--help", env={"COLUMNS": str(columns), "PYTHONUTF8": "1"})
+    options = done.stdout.partition("Options")[2].splitlines()[1:]
+    box = [line.strip("│").rstrip() for line in options if line.startswith("│")]
+    assert len(box) == 15
+    assert all(re.match(r" --\w", line) for line in box)
+    assert max(map(len, done.stdout.splitlines())) <= columns
+    [example] = re.findall(r"^ Example: refconv (.*?) *$", done.stdout, re.MULTILINE)
+    done = refconv(*shlex.split(example), "--no-time", "--no-records", "--backends", "im2col,torch")
+    assert done.returncode == 0, done.stderr

@@ -9,119 +9,11 @@ import torch
 from refconv.kernels.im2col import conv, pool
 
 from refconv import errors
-from refconv.harness import compare, models, whole
+from refconv.harness import compare, inputs, models, whole
+from refconv.harness.records import DISTANCE
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 FAST = {"backends": ("im2col", "torch"), "time": False}
-
-NETS = '''
-import torch
-import torch.nn.functional as F
-from torch import nn
-
-
-class Block(nn.Module):
-    """A residual block with a branch, a shared layer and work in place."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")
-        self.bn = nn.BatchNorm2d(4)
-        self.branch = nn.Conv2d(4, 4, 1, bias=False)
-
-    def forward(self, x):
-        y = F.relu(self.bn(self.conv(x)), inplace=True)
-        y = self.conv(y).add_(self.branch(x))
-        return F.avg_pool2d(y, 2)
-
-
-class ResNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2))
-        self.blocks = nn.ModuleList([Block(), Block()])
-        self.head = nn.Linear(4, 2)
-
-    def forward(self, x):
-        x = self.stem(x)
-        for block in self.blocks:
-            x = block(x)
-        return self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
-
-
-class Decoder(nn.Module):
-    """Pooling and its inverse, a transposed convolution, a tuple as the result."""
-
-    def __init__(self):
-        super().__init__()
-        self.pool = nn.MaxPool2d(2, return_indices=True)
-        self.unpool = nn.MaxUnpool2d(2)
-        self.up = nn.ConvTranspose2d(3, 2, 3, stride=2, output_padding=1)
-
-    def forward(self, x):
-        y, index = self.pool(x)
-        y, size = F.max_unpool2d(y, index, 2), x.shape[-2:]
-        y, index = F.max_pool2d(y, kernel_size=2, return_indices=True)
-        return self.up(self.unpool(y, index, output_size=size)), {"size": torch.tensor(size)}
-
-
-class Line(nn.Module):
-    def forward(self, x):
-        x = torch.max_pool1d(x, 2)
-        return F.lp_pool1d(F.pad(x, (1, 1)), 2.0, 2), torch.adaptive_max_pool1d(x, 2)
-
-
-class Picture(nn.Module):
-    def forward(self, x):
-        return F.avg_pool2d(x, 2)
-
-
-class Needs(nn.Module):
-    def __init__(self, width, depth, bias=True):
-        super().__init__()
-
-
-class Fails(nn.Module):
-    def __init__(self):
-        super().__init__()
-        raise KeyError("no weights")
-
-
-class Wrong(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 64, 3)
-        self.fc = nn.Linear(4096, 10)
-
-    def forward(self, x):
-        return self.fc(torch.flatten(F.max_pool2d(self.conv(x), 2), 1))
-
-
-class Two(nn.Module):
-    def forward(self, x, y):
-        return x
-
-
-class Forked(nn.Module):
-    """Looks at its own class, so that the converted model does something else."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 1)
-
-    def forward(self, x):
-        x = self.conv(x)
-        return x if type(self.conv) is nn.Conv2d else F.max_pool2d(x, 2)
-
-
-def lazy():
-    return nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(2))
-
-
-instance = nn.Conv2d(3, 4, 3)
-number = 3
-relu = nn.ReLU()
-'''
 
 
 @pytest.fixture
@@ -129,7 +21,7 @@ def nets(tmp_path, monkeypatch):
     """A user's file; what importing it leaves behind is removed again."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     path = tmp_path / "nets.py"
-    path.write_text(NETS)
+    path.write_text(Path(__file__).with_name("nets_to_compare.py").read_text())
     return path
 
 
@@ -167,7 +59,11 @@ def test_examples(spec, shape, layers):
             assert 0 < check(row, "propagated").max_error < 1e-5
             assert row.source.endswith(spec)
     assert f"taken as a batch of one, 1x{shape}" in rows[-1].hint
-    assert rows[-1].label.endswith(f"{spec} --in 1x{shape}")
+    assert rows[-1].label.endswith(f"{spec} --in {shape}")
+    assert [c.result for c in rows[-1].checks] == ["output"]
+    assert {c.rule for row in rows for c in row.checks if c.ratio is None} == {DISTANCE}
+    again = list(models.compare_model(*rows[-1].label.split(" --in "), **FAST))
+    assert again == rows
 
 
 def test_netd_builds():
@@ -346,7 +242,12 @@ def test_another_shape_is_wrong():
 ERRORS = [
     ("{}/none.py:Net", "3x8x8", "no file .*none.py"),
     ("{}/nets.py:Lin", "3x8x8", r"nets.py has no 'Lin'; it has Block, .*; did you mean Line\?"),
-    ("{}/nets.py", "3x8x8", r"name the model, e.g. .*nets.py:Block"),
+    ("{}/nets.py", "3x8x8", r"nets.py: name the model, e.g. .*nets.py:Block; it has Block, Res"),
+    ("{}/nets.py:", "3x8x8", r"nets.py: name the model, e.g. .*nets.py:Block; it has Block, Res"),
+    ("{}/empty.py", "3x8x8", "empty.py:Net; it defines no torch.nn.Module"),
+    ("{}/none.py", "3x8x8", "no file .*none.py"),
+    ("{}/nets.py:Wrong", None, "how large its input is: add its shape, e.g. --in 1x32x32$"),
+    ("{}/nets.py:Line", None, "how large its input is: add its shape, e.g. --in 3x32x32$"),
     ("{}/nets.py:Needs", "3x8x8", r"needs arguments: width, depth; .* def net\(\): return Needs"),
     ("{}/nets.py:Fails", "3x8x8", "cannot be built: KeyError: 'no weights'"),
     ("{}/nets.py:number", "3x8x8", "is a int, not a torch.nn.Module"),
@@ -385,9 +286,45 @@ def test_a_shape_that_does_not_fit_quotes_torch(nets):
     )
 
 
+def test_a_file_with_one_class_needs_no_name(nets):
+    path = nets.parent / "one.py"
+    path.write_text(
+        "from torch import nn\n\n\nclass Only(nn.Sequential):\n"
+        "    def __init__(self):\n        super().__init__(nn.Conv2d(3, 4, 3))\n\n\n"
+        "made = nn.ReLU()\n"
+    )
+    rows = run(path, "3x8x8")
+    assert rows == run(f"{path}:Only", "3x8x8")
+    assert names(rows) == ["Only.0", "Only (whole model)"]
+    assert rows[0].source == f"{path}:Only"
+    path.write_text(path.read_text() + "\n\nclass Another(Only):\n    pass\n")
+    with pytest.raises(errors.UsageError, match="it has Only, made, Another"):
+        run(path, "3x8x8")
+
+
+def test_a_picture_is_read_once_for_cases_and_models(tmp_path):
+    from PIL import Image
+
+    path = tmp_path / "p.png"
+    Image.fromarray(np.full((4, 4, 3), (0, 51, 255), dtype=np.uint8)).save(path)
+    made = inputs.picture(path, (2, 3, 2, 5), "float64")
+    assert made.shape == (2, 3, 2, 5)
+    assert made[:, :, 0, 0].tolist() == [[0.0, 0.2, 1.0]] * 2
+    for shape, dtype in (((1, 2, 4, 4), "float32"), ((3, 4), "float32"), ((3, 4, 4), "int64")):
+        with pytest.raises(errors.UsageError, match="is no picture"):
+            inputs.picture(path, shape, dtype)
+    (tmp_path / "text.png").write_text("text")
+    for name, reason in (("none.png", "no such file"), ("text.png", "it is no picture")):
+        with pytest.raises(errors.UsageError) as caught:
+            inputs.picture(tmp_path / name, (3, 4, 4), "float32")
+        assert str(caught.value) == f"--image: {tmp_path / name} cannot be read: {reason}"
+
+
 def test_other_mistakes(nets, tmp_path):
     with pytest.raises(errors.UsageError, match="a model takes float64, float32"):
         models.compare_model(f"{nets}:Line", "1x4x9", dtype="int64")
+    with pytest.raises(errors.UsageError, match="--backward"):
+        models.compare_model(f"{nets}:Line", "1x4x9", backward=True)
     with pytest.raises(errors.UsageError, match="unknown backend 'nope'"):
         models.compare_model(f"{nets}:Line", "1x4x9", backends=("nope",))
     with pytest.raises(errors.UsageError, match="--image"):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from refconv.harness import timing
+from refconv.harness import environment, timing
+from refconv.harness.candidates import Candidate
 from refconv.harness.timing import Samples, interleave, ratio
 
 
@@ -78,10 +79,37 @@ def test_median_and_quartiles():
     assert make(7).iqr == 0
 
 
+def measured(seconds, **options):
+    calls = {Candidate(name, "cpu"): (lambda n=name: n) for name in seconds}
+    options = {"budget": 0, "rounds": (1, 1), "clock": FakeTimer(seconds)} | options
+    return {c.backend: t for c, t in timing.measure(calls, "cpu", **options).items()}
+
+
+def test_candidates_are_timed_beside_torch_and_naive_once(monkeypatch):
+    monkeypatch.setattr(timing, "rest", lambda gap: None)
+    monkeypatch.setattr(timing, "waited", lambda: 0)
+    found = measured({"naive": 6.0, "numba:direct": 1.0, "torch": 2.0}, rounds=(3, 3))
+    assert {name: t.vs_torch for name, t in found.items()} == {
+        "naive": 3.0, "numba:direct": 0.5, "torch": 1.0,
+    }  # fmt: skip
+    assert [len(found[name].samples_ns) for name in ("naive", "torch")] == [1, 3]
+    assert found["torch"].median_ns == 2e9
+    assert not any(t.busy for t in found.values())
+    assert measured({"naive": 6.0})["naive"].vs_torch is None
+    assert measured({}) == {}
+
+
+def test_a_ratio_to_disturbed_times_of_torch_is_not_to_be_trusted():
+    calm, disturbed = make(10), make(10, 20, 30, clean=(False,) * 3)
+    assert timing._record(calm, disturbed, alone=True).busy
+    assert not timing._record(calm, calm, alone=True).busy
+    assert not timing._record(calm, None, alone=False).busy
+
+
 def test_threads_are_equal_and_the_allocator_is_named():
-    threads = timing.equal_threads()
+    threads = environment.equal_threads()
     assert len(set(threads.values())) == 1
-    assert timing.steady_allocator()
+    assert environment.steady_allocator()
 
 
 def test_there_is_a_clock_for_each_device():

@@ -1,0 +1,52 @@
+"""What a cell of a table says: times, statuses, the check that stands for a row."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from ..harness.records import Check, Result
+
+STYLE = {
+    "ok": "green",
+    "wrong": "bold red",
+    "error": "bold red",
+    "doubt": "bold yellow",
+    "skipped": "dim",
+}
+
+
+def duration(ns: float) -> str:
+    """``1.23 ms``: three digits and a unit."""
+    for unit, size in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)):
+        if ns < size * 999.5 or unit == "s":
+            return f"{three(ns / size)} {unit}"
+    return ""
+
+
+def three(x: float) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{x:.2f}" if x < 9.995 else f"{x:.1f}" if x < 99.95 else f"{x:,.0f}"
+
+
+def status_text(row: Result) -> Text:
+    """The row's verdict in its colour."""
+    return Text(
+        row.status if row.status in ("ok", "skipped") else row.status.upper(), STYLE[row.status]
+    )
+
+
+def worst(checks: Sequence[Check]) -> Check | None:
+    """The check to show: the first that failed, else the real data's nearest to its bound."""
+    for check in checks:
+        if not check.ok:
+            return check
+    real = [c for c in checks if c.data != "integer"] or list(checks)
+    return max(real, key=lambda c: c.ratio or 0.0, default=None)
+
+
+def geomean(ratios: Sequence[float]) -> float | None:
+    """Geometric mean; None of nothing."""
+    return statistics.geometric_mean(ratios) if ratios else None
