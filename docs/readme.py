@@ -67,10 +67,15 @@ def printed(what: Report) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
+def command(what: Report) -> str:
+    """The command that made the records, without where it kept them."""
+    return what.run.command.partition(" --records")[0]
+
+
 def sample() -> str:
     """One case, as the terminal shows it."""
     made = report(SAMPLE)
-    return f"```\n$ {made.run.command}\n{printed(made)}\n```"
+    return f"```\n$ {command(made)}\n{printed(made)}\n```"
 
 
 def speed() -> str:
@@ -88,11 +93,12 @@ def picture() -> str:
     """The sample as an SVG of a terminal."""
     made = report(SAMPLE)
     console = Console(record=True, width=112, file=io.StringIO(), highlight=False)
-    console.print(Text(f"$ {made.run.command}", "bold"))
+    console.print(Text(f"$ {command(made)}", "bold"))
     for line in printed(made).splitlines():
         style = "bold green" if line.startswith("✔") else "dim" if "skipped" in line else ""
         console.print(Text(line, style), overflow="ellipsis", no_wrap=True)
-    return console.export_svg(title="refconv compare", theme=MONOKAI, unique_id="refconv")
+    svg = console.export_svg(title="refconv compare", theme=MONOKAI, unique_id="refconv")
+    return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # nothing from the network
 
 
 BLOCKS = {"support": support, "sample": sample, "speed": speed}

@@ -27,7 +27,7 @@ def launch(kernel: Kernel, args: tuple[Any, ...]) -> None:
     import numba
 
     threads = torch.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     kernel(*args)
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
