@@ -96,7 +96,7 @@ def adaptive_max_pool3d_with_indices(
 def _adaptive(operator, op, x, output_size, backend):
     rank = OPS[op].rank
     arrays.library(op, input=x)
-    sizes = output_size if isinstance(output_size, tuple | list) else (output_size,) * rank
+    sizes = output_size if isinstance(output_size, checks.SEQUENCE) else (output_size,) * rank
     if rank > 1 and sizes is output_size and len(sizes) == rank and x.ndim >= rank:
         whole = x.shape[x.ndim - rank :]
         sizes = [w if s is None else s for s, w in zip(sizes, whole, strict=True)]

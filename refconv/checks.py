@@ -11,6 +11,8 @@ from .errors import ArgumentError, DtypeError, ShapeError
 from .ops import FLOATS, OPS
 
 AXES = "DHW"
+#: What may list one number an axis. A plain tuple of types: older Dynamos cannot trace a union.
+SEQUENCE = (tuple, list)
 #: What takes an int or one an axis, but no sequence of one: op, or op and argument.
 NO_SINGLE = ("max_unpool", "unfold", "fold", "lp_pool2d kernel_size", "lp_pool3d kernel_size")
 
@@ -24,7 +26,7 @@ def number(op: str, name: str, value: Any) -> int:
 
 def numbers(op: str, name: str, value: Any, rank: int) -> tuple[int, ...]:
     """One int per spatial axis: an int, or a sequence of one (not in every op) or ``rank`` ints."""
-    if not isinstance(value, tuple | list):
+    if not isinstance(value, SEQUENCE):
         return (number(op, name, value),) * rank
     if len(value) not in ((rank,) if f"{op} {name}".startswith(NO_SINGLE) else (1, rank)):
         raise ShapeError(
@@ -106,7 +108,7 @@ def same_shape(op: str, name: str, got: tuple[int, ...], want: tuple[int, ...]) 
 
 def flat(op: str, name: str, values: Any) -> list[int]:
     """A sequence of ints of any length."""
-    if not isinstance(values, tuple | list):
+    if not isinstance(values, SEQUENCE):
         raise ArgumentError(
             f"{op}: {name} must be a sequence of ints, got {type(values).__name__} {values!r}"
         )

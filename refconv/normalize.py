@@ -226,7 +226,7 @@ def _padding(op: str, padding: Any, kernel: Size, stride: Size, dilation: Size, 
                 "style='tf') gives the zeros that TensorFlow's SAME would add"
             )
         return tuple(window.same_padding(0, k, 1, d) for k, d in zip(kernel, dilation, strict=True))
-    if isinstance(padding, tuple | list) and padding and isinstance(padding[0], tuple):
+    if isinstance(padding, checks.SEQUENCE) and padding and isinstance(padding[0], tuple):
         return tuple(padding)
     low = checks.numbers(op, "padding", padding, rank)
     checks.at_least(op, "padding", low, 0, f" ({given})")

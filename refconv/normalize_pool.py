@@ -33,7 +33,7 @@ def pool(
     given = f" (input {show(x)})"
     kernel = checks.numbers(op, "kernel_size", kernel_size, rank)
     checks.at_least(op, "kernel_size", kernel, 1, given)
-    unset = stride is None or (isinstance(stride, tuple | list) and not stride)
+    unset = stride is None or (isinstance(stride, checks.SEQUENCE) and not stride)
     strides = kernel if unset else checks.numbers(op, "stride", stride, rank)
     checks.at_least(op, "stride", strides, 1, given)
     dilations = checks.numbers(op, "dilation", dilation, rank)
@@ -83,7 +83,7 @@ def adaptive(op: str, x: Size, dtype: str, output_size: Any) -> PoolProblem:
     unbatched = len(x) == rank + 1  # torch lets axis 0 be empty, whatever it is
     lead = checks.lead(op, x, rank, empty_channels=unbatched or ("avg" in op and rank < 3))
     size = x[len(lead) :]
-    wanted = output_size if isinstance(output_size, tuple | list) else (output_size,) * rank
+    wanted = output_size if isinstance(output_size, checks.SEQUENCE) else (output_size,) * rank
     if len(wanted) != rank:
         raise ShapeError(
             f"{op}: output_size must be one int or {rank}, got {len(wanted)}: {show(wanted)}"
@@ -120,7 +120,7 @@ def unpool(
     lead = checks.lead(op, x, rank, empty_channels=len(x) == rank + 1)
     given = f" (input {show(x)}, indices {show(indices)})"
     kernel = checks.numbers(op, "kernel_size", kernel_size, rank)
-    unset = stride is None or (isinstance(stride, tuple | list) and not stride)
+    unset = stride is None or (isinstance(stride, checks.SEQUENCE) and not stride)
     strides = kernel if unset else checks.numbers(op, "stride", stride, rank)
     if rank == 3:
         checks.at_least(op, "stride", strides, 1, given)
@@ -216,8 +216,8 @@ def columns(
 def pad(x: Size, dtype: str, pad: Any, mode: str = "constant", value: Any = None) -> PadProblem:
     """The problem of ``pad``: ``pad`` lists (low, high) from the last axis backwards."""
     op = "pad"
-    given = f" (input {show(x)}, pad {show(pad) if isinstance(pad, tuple | list) else pad})"
-    if not isinstance(pad, tuple | list):
+    given = f" (input {show(x)}, pad {show(pad) if isinstance(pad, checks.SEQUENCE) else pad})"
+    if not isinstance(pad, checks.SEQUENCE):
         raise ArgumentError(
             f"{op}: pad must be a sequence of ints, got {type(pad).__name__}{given}"
         )
