@@ -91,7 +91,8 @@ COMPLEX = [name for name in CASES if name.startswith(LINEAR)]
 def function(name: str, backend: str):
     """The case as a function of its arrays."""
     op, _, rest = CASES[name]
-    return lambda *arrays: getattr(F, op)(*arrays, **_named(op, rest), backend=backend)
+    f, named = getattr(F, op), _named(op, rest)
+    return lambda *arrays: f(*arrays, **named, backend=backend)
 
 
 def _named(op: str, rest: tuple) -> dict:
