@@ -315,7 +315,8 @@ def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
     lib = sys.modules[arrays.library(op, input=x)]
     if norm in (float("inf"), -float("inf")):  # the limit of the root is the largest, or smallest
         sign = 1 if norm > 0 else -1
-        return sign * _max(op, sign * lib.abs(x), kernel, stride, 0, 1, ceil_mode, backend)[0]
+        most = op.replace("lp", "max")
+        return sign * _max(most, sign * lib.abs(x), kernel, stride, 0, 1, ceil_mode, backend)[0]
     cells = 1
     if OPS[op].rank == 1:  # torch takes no tuple here
         checks.number(op, "kernel_size", kernel)
@@ -323,7 +324,7 @@ def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
         cells *= k
     try:
         powers = x**norm
-    except NotImplementedError as error:  # torch has no power of this dtype
+    except RuntimeError as error:  # torch has no power of this dtype
         raise DtypeError(f"{op}: not defined for {arrays.dtype_name(x)}: {error}") from None
     mean = _avg(op, powers, kernel, stride, 0, ceil_mode, True, None, backend)
     size = lib.abs(mean)
