@@ -66,7 +66,7 @@ def load(
     named = re.fullmatch(r"[\w-]+(:[\w.+/-]+)?", spec) and not notation_benchdnn.looks_like(spec)
     if named or name in files:
         if name not in files:
-            raise UsageError(_unknown(spec, files))
+            return _some_defined([_by_name(spec, files, dtype)])
         cases = list(_read(name, files[name].read_text("utf-8"), dtype))
         chosen = [case for case in cases if not colon or case.name == wanted]
         if not chosen:
@@ -80,6 +80,26 @@ def load(
         return _file(Path(spec), files, dtype)
     problem = label.read(spec, in_shape=in_shape, dtype=dtype or "float32")
     return [Case(_title(spec, problem), problem, "", spec)]
+
+
+def _by_name(spec: str, files: dict[str, Any], dtype: str | None) -> Case:
+    """The case called ``spec``, whichever set it is in.
+
+    Raises:
+        UsageError: no set has it, or several do (they are listed).
+    """
+    found = {
+        name: case
+        for name, file in files.items()
+        for case in _read(name, file.read_text("utf-8"), dtype)
+        if case.name == spec
+    }
+    if not found:
+        raise UsageError(_unknown(spec, files))
+    if len(found) > 1:
+        choices = " or ".join(f"{name}:{spec}" for name in found)
+        raise UsageError(f"several sets have a case {spec!r}: write {choices}")
+    return next(iter(found.values()))
 
 
 def sets() -> dict[str, str]:

@@ -247,3 +247,13 @@ def test_a_file_of_cases(tmp_path):
 
 def test_set_files_are_where_a_checkout_has_them():
     assert {file.stem for file in FOLDER.glob("*.txt")} == set(cases.sets())
+
+
+def test_a_cases_own_name_is_enough():
+    """Where one set has it; where several have it, they are listed."""
+    (case,) = cases.load("cs231n")
+    assert case == cases.load("classics:cs231n")[0]
+    shared = [{c.name for c in cases.load(name)} for name in ("resnet50", "resnext50")]
+    name = sorted(shared[0] & shared[1])[0]
+    with pytest.raises(UsageError, match=f"resnet50:{name} or .*resnext50:{name}"):
+        cases.load(name)
