@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import refconv.functional as F
+from refconv import autograd, normalize
 from refconv.errors import (
     ArgumentError,
     DtypeError,
@@ -240,9 +241,26 @@ def test_backends(backend: str, error: type[Exception], message: str) -> None:
         F.conv2d(X, W, backend=backend)
 
 
+def test_gradients_of_another_shape_are_refused() -> None:
+    """What only a caller of the operators can get wrong, or a label."""
+    operator = autograd.OPERATORS["conv_wgrad"]
+    with pytest.raises(ShapeError, match="these shapes are not those of one convolution"):
+        operator.run(Z(2, 4, 14, 14), Z(3, 8, 16, 16), (3, 3), (1, 1), (0, 0, 0, 0), (1, 1), 1, "")
+    shapes = (1, 4, 5, 5), (4, 3, 3, 3), None, "float32"
+    with pytest.raises(ShapeError, match="padding must be the same on both sides"):
+        normalize.conv_transpose("conv_transpose2d", *shapes, padding=((1, 2), (0, 0)))
+    for columns in (Z(12), Z(1, 1, 12, 25)):
+        with pytest.raises(ShapeError, match="or 3-D \\(batched\\) columns, got"):
+            F.fold(columns, 6, 2)
+        with pytest.raises(RuntimeError, match="Expected 2D or 3D"):
+            T.fold(columns, 6, 2)
+
+
 def test_devices_are_not_mixed() -> None:
     """torch takes this one, and returns an empty promise on meta."""
-    with pytest.raises(ArgumentError, match="conv2d: input is on cpu but weight is on meta; move"):
+    with pytest.raises(
+        ArgumentError, match="input is on cpu but weight is on meta; move one of them"
+    ):
         F.conv2d(X, W.to("meta"))
 
 
