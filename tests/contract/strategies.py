@@ -50,6 +50,16 @@ class Case:
         return int(self.op[-2]) if self.op[-1] == "d" and self.op[-2].isdigit() else 2
 
     @property
+    def layout(self) -> int:
+        """What torch's strides mean here: the rank, or 0 where they are no memory format at all.
+
+        Constant padding that adds nothing is a clone in torch, with whatever strides there were.
+        """
+        pads = dict(self.kwargs).get("pad", (1,))
+        mode = dict(self.kwargs).get("mode", "constant")
+        return 0 if self.op == "pad" and mode == "constant" and max(pads) <= 0 else self.rank
+
+    @property
     def kind(self) -> str:
         """The op without its rank."""
         return self.op[:-2] if self.op[-2].isdigit() else self.op
@@ -307,7 +317,7 @@ def pad(draw: Any, op: str, small: bool) -> Case:
             least = max(least, low_side - n)
             high = min(high, n + low_side)
         pads += [low_side, draw(st.integers(least, high))]
-    if not any(pads):  # torch clones then, and a clone keeps strides that are no memory format
+    if mode != "constant" and not any(pads):  # refused by torch, or a clone in some modes
         pads[0] = 1
     kwargs: dict[str, Any] = {"pad": tuple(pads), "mode": mode}
     if mode == "constant":

@@ -57,10 +57,10 @@ def compare(
     ours = partial(case.call, F, backend=backend)
     got, index = _split(_guarded(ours, arrays))
     theirs, theirs_index = _split(torch_call(case, arrays))
-    bounds.same_layout(what, got, theirs, case.rank)
+    bounds.same_layout(what, got, theirs, case.layout)
     if index is not None:
         bounds.same(f"{what}: indices", index, theirs_index)
-        bounds.same_layout(f"{what}: indices", index, theirs_index, case.rank)
+        bounds.same_layout(f"{what}: indices", index, theirs_index, case.layout)
         bounds.same(what, got, theirs)
     predicted(what, ours, arrays, got)
     gy = _incoming(case, theirs, dtype, values) if gradients else None
@@ -226,7 +226,7 @@ def test_dtypes(op: str, backend: str) -> None:
                     case.call(T, *arrays),
                 )
                 got, want = _split(got)[0], _split(want)[0]
-                bounds.same_layout(f"{case} {dtype}", got, want, case.rank)
+                bounds.same_layout(f"{case} {dtype}", got, want, case.layout)
                 if bounds.is_real(want) and case.kind == "lp_pool":  # an integer's root
                     true, terms = want.double(), torch.tensor(2.0 * (case.cells + 20))
                     bounds.check(str(case), got, bounds.Answer(true, true, terms, True), want.dtype)
