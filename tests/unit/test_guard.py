@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from refconv.kernels.im2col import conv as im2col_conv
 
 import refconv.functional as F
 from refconv import backends, guard
+from refconv.kernels.im2col import conv as im2col_conv
 
 X, W = np.ones((1, 2, 5, 6)), np.ones((3, 2, 3, 3))
 

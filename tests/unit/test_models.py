@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from refconv.kernels.im2col import conv, pool
 
 from refconv import errors
 from refconv.harness import compare, inputs, models, whole
 from refconv.harness.records import DISTANCE
+from refconv.kernels.im2col import conv, pool
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 FAST = {"backends": ("im2col", "torch"), "time": False}
