@@ -239,7 +239,8 @@ def pad(x: Size, dtype: str, pad: Any, mode: str = "constant", value: Any = None
             f"{op}: mode must be constant, reflect, replicate or circular, got {mode!r}"
         )
     if mode == "constant":
-        fill = _fill(op, 0 if value is None else value, dtype, given)
+        shown = max(flat, default=0) > 0
+        fill = _fill(op, 0 if value is None else value, dtype, shown, given)
         problem = PadProblem(op, tuple(x), pads, mode, fill, dtype)
         checks.at_least(op, "every size of the output", problem.output_shape, 0, given)
         _crops(op, problem.shape, pads, 0, given)
@@ -297,10 +298,12 @@ LARGEST = {
 }
 
 
-def _fill(op: str, value: Any, dtype: str, given: str) -> Any:
-    """The constant, which must be a number that the dtype can hold."""
+def _fill(op: str, value: Any, dtype: str, shown: bool, given: str) -> Any:
+    """The constant, which must be a number and, where it is shown, one that the dtype can hold."""
     if not hasattr(value, "__float__"):
         raise ArgumentError(f"{op}: value must be a real number, got {value!r}{given}")
+    if not shown:
+        return 0
     if dtype == "bool":
         return bool(value)
     low, high = -LARGEST.get(dtype, inf), LARGEST.get(dtype, inf)
