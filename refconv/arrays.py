@@ -101,8 +101,7 @@ def to_kernel(x: Any, shape: tuple[int, ...]) -> np.ndarray:
         if name is not None:
             x = x.to(getattr(sys.modules["torch"], name))
         x = x.contiguous().numpy()
-    name = COMPUTE.get(dtype_name(x))
-    if name is not None:
+    elif (name := COMPUTE.get(dtype_name(x))) is not None:
         x = x.astype(name)
     if not x.dtype.isnative:
         x = x.astype(x.dtype.newbyteorder("="))
@@ -130,16 +129,15 @@ def empty(shape: tuple[int, ...], dtype: str, like: Any, channels_last: bool) ->
 
 
 def as_channels_last(y: Any) -> Any:
-    """``y`` (C, *size) or (N, C, *size) with the channel as the fastest axis, by values; torch
-    only.
+    """``y`` (C, H, W), (N, C, H, W) or (N, C, D, H, W) with the channel as the fastest axis, by
+    values; torch only.
     """
-    channel = y.dim() - 3 if y.dim() == 3 else 1
+    if y.dim() == 3:
+        return y.movedim(0, -1).contiguous().movedim(-1, 0)
     torch = sys.modules["torch"]
-    if y.dim() > 3:
-        return y.contiguous(
-            memory_format=torch.channels_last if y.dim() == 4 else torch.channels_last_3d
-        )
-    return y.movedim(channel, -1).contiguous().movedim(-1, channel)
+    return y.contiguous(
+        memory_format=torch.channels_last if y.dim() == 4 else torch.channels_last_3d
+    )
 
 
 def suggests_channels_last(x: Any) -> bool:

@@ -21,9 +21,11 @@ def of_conv(problem: ConvProblem, *tensors: Any) -> bool:
 
 
 def _is_channels_last(t: Any, rank: int) -> bool:
-    if rank == 1:
+    """In 1-D there is no such format, and in 3-D torch gives it to batches only."""
+    batched = t.dim() == rank + 2
+    if rank == 1 or (rank == 3 and not batched):
         return False
-    return arrays.suggests_channels_last(t if t.dim() == rank + 2 else t.unsqueeze(0))
+    return arrays.suggests_channels_last(t if batched else t.unsqueeze(0))
 
 
 def of_input(problem: Any, x: Any, *others: Any) -> bool:
