@@ -36,6 +36,13 @@ def numbers(op: str, name: str, value: Any, rank: int) -> tuple[int, ...]:
     return tuple(number(op, name, v) for v in value) * (rank if len(value) == 1 else 1)
 
 
+def stride_or_kernel(op: str, stride: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """A pooling's stride, which is the kernel's size where it is left out (None or empty)."""
+    if stride is None or (isinstance(stride, SEQUENCE) and not stride):
+        return kernel
+    return numbers(op, "stride", stride, len(kernel))
+
+
 def at_least(op: str, name: str, values: tuple[int, ...], least: int, shapes: str = "") -> None:
     """Every one of ``values`` is ``least`` or more."""
     for value in values:

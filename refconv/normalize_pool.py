@@ -33,8 +33,7 @@ def pool(
     given = f" (input {show(x)})"
     kernel = checks.numbers(op, "kernel_size", kernel_size, rank)
     checks.at_least(op, "kernel_size", kernel, 1, given)
-    unset = stride is None or (isinstance(stride, checks.SEQUENCE) and not stride)
-    strides = kernel if unset else checks.numbers(op, "stride", stride, rank)
+    strides = checks.stride_or_kernel(op, stride, kernel)
     checks.at_least(op, "stride", strides, 1, given)
     dilations = checks.numbers(op, "dilation", dilation, rank)
     checks.at_least(op, "dilation", dilations, 1, given)
@@ -120,8 +119,7 @@ def unpool(
     lead = checks.lead(op, x, rank, empty_channels=len(x) == rank + 1)
     given = f" (input {show(x)}, indices {show(indices)})"
     kernel = checks.numbers(op, "kernel_size", kernel_size, rank)
-    unset = stride is None or (isinstance(stride, checks.SEQUENCE) and not stride)
-    strides = kernel if unset else checks.numbers(op, "stride", stride, rank)
+    strides = checks.stride_or_kernel(op, stride, kernel)
     if rank == 3:
         checks.at_least(op, "stride", strides, 1, given)
     pads = checks.numbers(op, "padding", padding, rank)

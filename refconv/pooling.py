@@ -293,8 +293,7 @@ def _window(op: str, kernel: Any, stride: Any, padding: Any, dilation: Any) -> t
     """
     rank = OPS[op].rank
     sizes = checks.numbers(op, "kernel_size", kernel, rank)
-    unset = stride is None or (isinstance(stride, checks.SEQUENCE) and not stride)
-    steps = sizes if unset else checks.numbers(op, "stride", stride, rank)
+    steps = checks.stride_or_kernel(op, stride, sizes)
     pads = checks.numbers(op, "padding", padding, rank)
     return sizes, steps, pads, checks.numbers(op, "dilation", dilation, rank)
 
