@@ -164,9 +164,10 @@ def _work(
 ) -> list[tuple[str, Iterator[Result]]]:
     """What to run, by name; every case is read before the first one runs."""
     from ..harness import cases as case_sets
-    from ..harness import compare, inputs
+    from ..harness import compare
     from ..harness.candidates import candidates
     from ..notation import input_shape
+    from ..oracle import inputs
 
     who = candidates(options.backends, options.devices)
     made: list[tuple[str, Iterator[Result]]] = []

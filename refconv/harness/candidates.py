@@ -12,7 +12,7 @@ import torch
 from .. import dispatch, functional
 from ..backends import get, registry, require, unavailable
 from ..errors import UnavailableError, UsageError
-from . import calls
+from ..oracle import calls
 
 #: The order of rows: as a reader climbs, the peer last.
 ORDER = ("naive", "im2col", "numba", "cupy", "numba-cuda", "torch")

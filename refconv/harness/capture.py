@@ -20,7 +20,7 @@ from torch.utils import _pytree
 from .. import functional, nn
 from ..notation import Problem, build
 from ..ops import OPS
-from . import calls
+from ..oracle import calls
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import torch
 
 from ..errors import UsageError
 from ..notation import input_shape
-from ..oracle import reference
-from . import inputs, timing
+from ..oracle import inputs, reference
+from . import timing
 from .candidates import Candidate, candidates
 from .judging import Options, Trial, changed, doubts, empty_row, result
 from .records import Result

@@ -18,8 +18,8 @@ from .. import guard, label
 from ..errors import RefconvError, UnavailableError, UnsupportedError
 from ..notation import input_shape
 from ..oracle import bound as bounds
-from ..oracle import reference, verdict
-from . import calls, environment
+from ..oracle import calls, reference, verdict
+from . import environment
 from .candidates import Candidate
 from .records import Check, Result
 

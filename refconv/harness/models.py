@@ -20,8 +20,8 @@ import torch
 from .. import nn, notation
 from ..errors import RefconvError, ShapeError, UsageError
 from ..ops import FLOATS
-from ..oracle import reference
-from . import calls, capture, environment, inputs, modelfile, whole
+from ..oracle import calls, inputs, reference
+from . import capture, environment, modelfile, whole
 from .candidates import Candidate, candidates
 from .cases import Case
 from .judging import Options, Trial, changed, doubts, result

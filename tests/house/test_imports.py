@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 STDLIB_ONLY = {"window", "errors", "ops", "problem", "moves", "checks", "normalize"}
-TORCH = ("arrays", "autograd", "nn", "oracle.audit", "oracle.reference", "harness", "learn")
+TORCH = ("arrays", "autograd", "nn", "oracle", "harness", "learn")
 HEAVY = {"torch", "numba", "cupy"}
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from refconv import backends, dispatch, label
-from refconv.harness import candidates, compare, inputs
-from refconv.oracle import reference, verdict
+from refconv.harness import candidates, compare
+from refconv.oracle import inputs, reference, verdict
 from refconv.oracle.bound import Bound
 
 BITS = Bound("bit for bit", "float32", None)

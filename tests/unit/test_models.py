@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from refconv import errors
-from refconv.harness import compare, inputs, models, whole
+from refconv.harness import compare, models, whole
 from refconv.harness.records import DISTANCE
 from refconv.kernels.im2col import conv, pool
+from refconv.oracle import inputs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 FAST = {"backends": ("im2col", "torch"), "time": False}

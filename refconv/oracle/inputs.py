@@ -18,9 +18,9 @@ import torch
 from ..errors import UsageError
 from ..moves import IndexProblem
 from ..notation import input_shape
-from ..oracle.bound import DIGITS, PARTS, STORED
 from ..problem import ConvProblem, PoolProblem
 from . import calls
+from .bound import DIGITS, PARTS, STORED
 
 #: How an image's channels are read.
 IMAGE_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
