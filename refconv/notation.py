@@ -44,7 +44,8 @@ def build(op: str, tensors: Mapping[str, Any], arguments: Mapping[str, Any], dty
             make = normalize.conv if kind == "conv" else normalize.conv_transpose
             return make(op, x, tensors["weight"], tensors.get("bias"), dtype, **given)
         if kind == "lp_pool":
-            norm = float(given.pop("norm_type"))
+            norm = given.pop("norm_type")
+            norm = norm if isinstance(norm, int) else float(norm)  # torch raises ints to ints
             return replace(normalize_pool.pool(op, x, dtype, **given), norm=norm)
         if kind in ("max_pool", "avg_pool"):
             return normalize_pool.pool(op, x, dtype, **given)

@@ -15,9 +15,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import refconv.functional as F
 from refconv import guard
 from refconv.errors import RefconvError
+from refconv.oracle.check import drawn
+from refconv.oracle.check.case import Case, numbers, plain
+from refconv.oracle.check.drawn import cases
 
-from . import bounds, strategies
-from .strategies import Case, cases
+from . import bounds
 
 FLOAT = torch.float64
 INEXACT = ("lp_pool",)  # a root is not an integer: no exact data
@@ -37,7 +39,7 @@ def run_hypothesis(backend: str, op: str, check) -> None:
     examples(backend)(given(cases(op, small=backend == "naive"))(check))()
 
 
-@pytest.mark.parametrize("op", strategies.OPS)
+@pytest.mark.parametrize("op", drawn.OP_NAMES)
 @pytest.mark.parametrize("backend", ["naive", "im2col", "numba"])
 def test_values_and_gradients(op: str, backend: str) -> None:
     def check(case: Case) -> None:
@@ -84,7 +86,7 @@ def _guarded(f, arrays):
 
 def _incoming(case: Case, y: torch.Tensor, dtype: torch.dtype, values: str) -> torch.Tensor:
     generator = torch.Generator().manual_seed(case.seed + 1)
-    return strategies.numbers(tuple(y.shape), dtype, values, generator)
+    return numbers(tuple(y.shape), dtype, values, generator)
 
 
 def judge_one(what, case, arrays, gy, got, values, ours, dtype):
@@ -140,7 +142,7 @@ def predicted(what: str, ours, arrays, got: torch.Tensor) -> None:
     bounds.same_layout(f"{what}: fake", fake, got)
 
 
-@pytest.mark.parametrize("op", [op for op in strategies.OPS if "max_pool" in op])
+@pytest.mark.parametrize("op", [op for op in drawn.OP_NAMES if "max_pool" in op])
 @pytest.mark.parametrize("backend", ["naive", "im2col", "numba"])
 def test_maximum_of_special_values(op: str, backend: str) -> None:
     """NaN, infinities and ties: values and indices bit by bit, -0 too."""
@@ -192,13 +194,13 @@ DTYPES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("op", strategies.OPS)
+@pytest.mark.parametrize("op", drawn.OP_NAMES)
 @pytest.mark.parametrize("backend", ["im2col", "numba"])
 def test_dtypes(op: str, backend: str) -> None:
     """Each dtype that torch's CPU takes is taken and right, and each that it refuses is refused."""
 
     @settings(max_examples=max(settings.default.max_examples // 3, 1))
-    @given(cases(op, small=True).map(strategies.plain), st.randoms(use_true_random=False))
+    @given(cases(op, small=True).map(plain), st.randoms(use_true_random=False))
     def check(case: Case, random) -> None:
         for dtype in DTYPES:
             values = "real" if case.kind in INEXACT else random.choice(["real", "exact"])
@@ -262,7 +264,7 @@ def comparable(t: torch.Tensor) -> torch.Tensor:
     return t.to(torch.complex64) if t.dtype is torch.complex32 else t
 
 
-@pytest.mark.parametrize("op", strategies.OPS)
+@pytest.mark.parametrize("op", drawn.OP_NAMES)
 def test_numpy_gives_what_torch_tensors_give(op: str) -> None:
     def check(case: Case) -> None:
         arrays = case.arrays(FLOAT)

@@ -24,8 +24,7 @@ from refconv.errors import (
     UnsupportedError,
     UsageError,
 )  # fmt: skip
-
-from . import strategies
+from refconv.oracle.check import drawn
 
 Z = torch.zeros
 X, W = Z(2, 8, 16, 16), Z(4, 8, 3, 3)
@@ -293,7 +292,7 @@ def shapes(rank: int) -> st.SearchStrategy[tuple[int, ...]]:
 @st.composite
 def wild(draw) -> tuple:
     """An op and arguments that may or may not make sense."""
-    op = draw(st.sampled_from(strategies.OPS))
+    op = draw(st.sampled_from(drawn.OP_NAMES))
     rank = int(op[-2]) if op[-1] == "d" and op[-2].isdigit() else 2
     x = draw(shapes(rank))
     if op.startswith("conv"):

@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from refconv import arrays, guard, window
 from refconv.errors import RefconvError
+from refconv.oracle.check import drawn
+from refconv.oracle.check.case import Case
 
-from ..contract import strategies
 from ..contract import test_against_torch as against
 from ..contract.test_against_torch import FLOAT, compare
 
@@ -176,7 +177,7 @@ KERNELS = {
 }  # fmt: skip
 
 
-def goes_red(op: str, check: Callable[[strategies.Case], None], examples: int = 300) -> None:
+def goes_red(op: str, check: Callable[[Case], None], examples: int = 300) -> None:
     """``check`` fails on one of the problems that are drawn for ``op``."""
     failed = []
 
@@ -184,8 +185,8 @@ def goes_red(op: str, check: Callable[[strategies.Case], None], examples: int = 
         max_examples=examples, derandomize=True, database=None, deadline=None,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @given(strategies.cases(op, small=True))
-    def draw(case: strategies.Case) -> None:
+    @given(drawn.cases(op, small=True))
+    def draw(case: Case) -> None:
         if not failed:
             try:
                 check(case)
@@ -196,7 +197,7 @@ def goes_red(op: str, check: Callable[[strategies.Case], None], examples: int = 
     assert failed, "the planted fault was not seen"
 
 
-def contract(case: strategies.Case) -> None:
+def contract(case: Case) -> None:
     """What test_against_torch asks of a case."""
     compare(case, FLOAT, "real", "im2col")
     compare(case, FLOAT, "exact", "im2col")

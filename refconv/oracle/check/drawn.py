@@ -1,144 +1,21 @@
 """Problems of every op for hypothesis: unequal values on every axis, remainders of the stride,
 strides beyond the kernel, degenerate extents, groups, every layout.
-
-A ``Case`` holds no array: it shrinks to a short line, and ``arrays`` makes the same numbers again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Any
 
-import torch
+import hypothesis
 from hypothesis import strategies as st
 
-LAYOUTS = (
-    "contiguous", "channels_last", "permuted", "sliced", "expanded", "odd_strides", "offset",
-)  # fmt: skip
-POOLS = ("max_pool", "avg_pool", "lp_pool")
-KINDS = (
-    "conv", "conv_transpose", *POOLS, "adaptive_max_pool", "adaptive_avg_pool", "max_unpool",
-)  # fmt: skip
-OPS = [f"{kind}{rank}d" for kind in KINDS for rank in (1, 2, 3)] + ["unfold", "fold", "pad"]
-HALF_OR_MORE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-UNSIGNED = (torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
+from ...ops import OPS
+from .case import Case, differentiable
+from .layouts import LAYOUTS
 
-
-@dataclass(frozen=True)
-class Case:
-    """One call of one op.
-
-    Args:
-        shapes: of the arrays, in the op's order.
-        kwargs: the other arguments, by torch's names.
-        layouts: one name of ``LAYOUTS`` an array.
-        values: ``real``, ``exact`` (small integers) or ``special`` (NaN, infinities, ties).
-        limit: of the indices that unpooling takes.
-    """
-
-    op: str
-    shapes: tuple[tuple[int, ...], ...]
-    kwargs: tuple[tuple[str, Any], ...]
-    layouts: tuple[str, ...]
-    seed: int
-    limit: int = 0
-
-    @property
-    def rank(self) -> int:
-        """Number of spatial axes."""
-        return int(self.op[-2]) if self.op[-1] == "d" and self.op[-2].isdigit() else 2
-
-    @property
-    def layout(self) -> int:
-        """What torch's strides mean here: the rank, or 0 where they are no memory format at all.
-
-        Constant padding that adds nothing is a clone in torch, with whatever strides there were.
-        """
-        pads = dict(self.kwargs).get("pad", (1,))
-        mode = dict(self.kwargs).get("mode", "constant")
-        return 0 if self.op == "pad" and mode == "constant" and max(pads) <= 0 else self.rank
-
-    @property
-    def kind(self) -> str:
-        """The op without its rank."""
-        return self.op[:-2] if self.op[-2].isdigit() else self.op
-
-    @property
-    def cells(self) -> int:
-        """The largest divisor of an average; 1 for other ops."""
-        if self.kind == "adaptive_avg_pool":
-            return prod(self.shapes[0][-self.rank :])
-        if self.kind not in ("avg_pool", "lp_pool"):
-            return 1
-        kernel = dict(self.kwargs)["kernel_size"]
-        return kernel**self.rank if isinstance(kernel, int) else prod(kernel)
-
-    def call(self, module: Any, *arrays: Any, **more: Any) -> Any:
-        """The op of ``module`` (torch.nn.functional or refconv.functional) on ``arrays``."""
-        return getattr(module, self.op)(*arrays, **dict(self.kwargs), **more)
-
-    def arrays(self, dtype: torch.dtype, values: str = "real") -> list[torch.Tensor]:
-        """The case's arrays: the same numbers for the same case, dtype and values."""
-        generator = torch.Generator().manual_seed(self.seed)
-        made = []
-        for i, (shape, layout) in enumerate(zip(self.shapes, self.layouts, strict=True)):
-            if self.kind == "max_unpool" and i == 1:
-                t = torch.randint(0, max(self.limit, 1), shape, generator=generator)
-            else:
-                t = numbers(shape, dtype, values, generator)
-                if self.kind == "lp_pool" and not t.is_complex() and t.dtype not in UNSIGNED:
-                    if dtype in HALF_OR_MORE:  # no power underflows
-                        t = torch.where(t < 0, t - 0.25, t + 0.25)
-                    if dict(self.kwargs)["norm_type"] != 2 and dtype.itemsize > 1:
-                        t = t.abs()  # a negative sum has no root
-            made.append(lay_out(t, layout))
-        return made
-
-
-def numbers(
-    shape: tuple[int, ...], dtype: torch.dtype, values: str, generator: torch.Generator
-) -> torch.Tensor:
-    """Random numbers of a kind."""
-    if dtype is torch.bool:
-        return torch.randint(0, 2, shape, generator=generator).bool()
-    if values == "exact" or not (dtype.is_floating_point or dtype.is_complex):
-        low = 0 if dtype in UNSIGNED else -4
-        t = torch.randint(low, 5, shape, generator=generator)
-        if dtype.is_complex:
-            imaginary = torch.randint(-4, 5, shape, generator=generator)
-            return torch.complex(t.double(), imaginary.double()).to(dtype)
-        return t.to(dtype)
-    wide = torch.complex128 if dtype.is_complex else torch.float64
-    t = torch.randn(shape, dtype=wide, generator=generator)
-    if values == "special":
-        few = torch.tensor([0.0, -0.0, 1.0, torch.nan, torch.inf, -torch.inf, -torch.inf, -2.0])
-        t = few[torch.randint(0, len(few), shape, generator=generator)]
-    return t.to(dtype)
-
-
-def lay_out(t: torch.Tensor, layout: str) -> torch.Tensor:
-    """``t`` with other strides (``expanded`` repeats its first element along one axis)."""
-    if layout == "channels_last" and t.dim() > 2:
-        return t.movedim(1, -1).contiguous().movedim(-1, 1)
-    if layout == "permuted":
-        order = tuple(reversed(range(t.dim())))
-        return t.permute(order).contiguous().permute(order)
-    if layout == "sliced" and t.dim():
-        big = torch.full((*(s + 1 for s in t.shape[:-1]), 2 * t.shape[-1] + 1), 99).to(t.dtype)
-        view = big[(*(slice(1, None),) * (t.dim() - 1), slice(1, None, 2))]
-        return view.copy_(t)
-    if layout == "expanded" and t.dim() and 0 not in t.shape:
-        axis = t.dim() // 2
-        return t.narrow(axis, 0, 1).expand(t.shape)
-    if layout == "odd_strides":
-        t = t.contiguous()
-        odd = [7 if n == 1 else s for n, s in zip(t.shape, t.stride(), strict=True)]
-        return t.as_strided(t.shape, odd)
-    if layout == "offset":
-        flat = torch.full((t.numel() + 3,), 99).to(t.dtype)
-        return flat[3:].view(t.shape).copy_(t)
-    return t.contiguous()
+OP_NAMES = list(OPS)
 
 
 @st.composite
@@ -335,7 +212,44 @@ def cases(op: str, small: bool = False) -> st.SearchStrategy[Case]:
     return families.get(kind, pool)(op, small)
 
 
-def plain(case: Case) -> Case:
-    """The same case with contiguous arrays and no empty batch (there torch asks for no dtype)."""
-    shapes = tuple(tuple(n or 1 for n in shape) for shape in case.shapes)
-    return replace(case, shapes=shapes, layouts=("contiguous",) * len(shapes))
+@st.composite
+def checked(draw: Any, op: str, dtypes: tuple[str, ...]) -> Case:
+    """A call with everything that ``check`` varies: dtype, values, layouts, and its backward."""
+    case = draw(cases(op))
+    dtype = draw(st.sampled_from(dtypes))
+    values = draw(st.sampled_from(["integer", "real", "real", "scaled", "image"]))
+    if case.kind in ("lp_pool", "max_unpool"):
+        values = draw(st.sampled_from(["real", "exact"])) if case.kind == "max_unpool" else "real"
+    narrow = replace(case, dtype=dtype)
+    case = replace(case if narrow.refusal else narrow, values=values)
+    if draw(st.integers(0, 1)):
+        case = replace(case, layouts=())
+    if not differentiable(case) or not draw(st.integers(0, 3)):
+        return case
+    names = [n for n in case.names if n != "indices"]
+    wrt = draw(st.sampled_from([(), *((n,) for n in names)]))
+    grad = draw(st.sampled_from(["random", "random", "expanded", "permuted", "channels_last"]))
+    if draw(st.integers(0, 7)) == 0 and case.kind in ("conv", "conv_transpose"):
+        return replace(case, grad="random", way=f"double:{draw(st.sampled_from(names))}")
+    return replace(case, grad=grad, wrt=wrt)
+
+
+def collect(op: str, count: int, seed: int, dtypes: tuple[str, ...]) -> list[Case]:
+    """``count`` cases of ``op``, the same for the same seed (and version of hypothesis)."""
+    found: list[Case] = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=count,
+        phases=[hypothesis.Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(checked(op, dtypes))
+    def keep(case: Case) -> None:
+        if case not in found:
+            found.append(case)
+
+    keep()
+    return found
