@@ -51,10 +51,10 @@ def got(
     way, _, name = case.way.partition(":")
     numbers = dict(case.kwargs)
     if way == "vmap":
-        given = {**arrays, name: torch.stack(stacked(case, name)).to(arrays[name].device)}
-        dims = tuple(0 if n == name else None for n in given)
+        many = {**arrays, name: torch.stack(stacked(case, name)).to(arrays[name].device)}
+        dims = tuple(0 if n == name else None for n in many)
         mapped = torch.vmap(lambda *a: function(*a, **numbers), in_dims=dims)
-        return _named(mapped(*given.values()))
+        return _named(mapped(*many.values()))
     if dy is None:
         with torch.no_grad():
             return _named(function(*arrays.values(), **numbers))
@@ -75,8 +75,8 @@ def got(
         second = torch.autograd.grad(
             first, [dy, *(leaves[n] for n in others)], v, allow_unused=True
         )
-        names = ["output", *others]
-        return {f"grad_grad_{n}": g for n, g in zip(names, second, strict=True) if g is not None}
+        named = zip(["output", *others], second, strict=True)
+        return {f"grad_grad_{n}": g for n, g in named if g is not None}
     grads = torch.autograd.grad(y, given, dy, allow_unused=True)
     found |= {f"grad_{n}": g for n, g in zip(wanted, grads, strict=True) if g is not None}
     return {n: t.detach() for n, t in found.items()}

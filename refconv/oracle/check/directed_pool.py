@@ -134,12 +134,12 @@ def _adaptive(op: str) -> Iterator[Case]:
         kept = (("output_size", (None, *(3, 4)[-(rank - 1) :])),)
         yield Case(op, ((2, 3, *(7, 8, 10)[-rank:]),), kept, why="one axis as it is")
     for c in (1, 7, 8, 16, 17, 33, 64):
-        out = (("output_size", (2, 3, 4)[-rank:]),)
-        yield Case(op, ((2, c, *(3, 5, 7)[-rank:]),), out, why=f"{c} channels")
+        given = (("output_size", (2, 3, 4)[-rank:]),)
+        yield Case(op, ((2, c, *(3, 5, 7)[-rank:]),), given, why=f"{c} channels")
     if shown:
         for values in ("special", "exact", "minus infinity", "nan", "negative"):
-            given = (("output_size", (2, 3, 4)[-rank:]), ("return_indices", True))
-            yield Case(op, ((2, 2, *(3, 5, 7)[-rank:]),), given, values=values, why=values)
+            both = (("output_size", (2, 3, 4)[-rank:]), ("return_indices", True))
+            yield Case(op, ((2, 2, *(3, 5, 7)[-rank:]),), both, values=values, why=values)
 
 
 def _unpool(op: str) -> Iterator[Case]:

@@ -1,0 +1,87 @@
+"""Outcomes sorted out: which are faults, which only say what a function does not support.
+
+A function that refuses a call loudly is not wrong; one that takes float16 here and raises there is.
+An exception counts as a fault unless the call asks for a feature that no call had without failing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .trial import Finding, Outcome
+
+#: Kinds of findings that say that a call did not go through.
+_UNDONE = ("error", "missing")
+
+
+@dataclass
+class Sorted:
+    """What the outcomes of one function come to.
+
+    Args:
+        failing: faults, in the order of their cases.
+        unsupported: feature → how often it was refused, and the first reason.
+        notes: what a reader should know beside the verdict.
+    """
+
+    failing: list[Outcome] = field(default_factory=list)
+    unsupported: dict[str, tuple[int, str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def sort(outcomes: Sequence[Outcome]) -> Sorted:
+    """Sort ``outcomes`` of one function, op and device."""
+    made = Sorted()
+    supported = {f for o in outcomes if o.status == "consistent" for f in o.features}
+    shared = Counter(f.note for o in outcomes for f in o.findings if f.note)
+    for outcome in outcomes:
+        bad = [f for f in outcome.findings if f.level != "consistent"]
+        if not bad:
+            continue
+        undone = [f for f in bad if f.kind in _UNDONE]
+        missing = sorted(set(outcome.features) - supported)
+        if len(undone) == len(bad) and missing:
+            for feature in missing:
+                count, reason = made.unsupported.get(feature, (0, undone[0].reason))
+                made.unsupported[feature] = (count + 1, reason)
+        else:
+            made.failing.append(outcome)
+    made.notes += [f"{count} results: {note}" for note, count in shared.most_common(4)]
+    _strides(made, outcomes)
+    return made
+
+
+def _strides(made: Sorted, outcomes: Sequence[Outcome]) -> None:
+    """Judge the memory formats of all results together.
+
+    A function may have a layout of its own, the same always. One that follows torch's in some
+    calls and not in others has lost it on the way; so has one that gives torch's very bits, always
+    contiguous: it is torch's convolution with a copy behind it.
+    """
+    told = [(o, *o.formats) for o in outcomes if o.formats]
+    off = [o for o, due, got in told if due != got]
+    if not off:
+        return
+    kinds = {got for _, _, got in told}
+    bits = [o.like_torch for o in outcomes if o.like_torch is not None]
+    if len(kinds) == 1:
+        [kind] = kinds
+        text = f"results are always {kind}, whatever the memory format of the input"
+        if not (kind == "contiguous" and bits and all(bits)):
+            made.notes.append(f"{text} ({len(off)} of {len(told)} differ from torch's)")
+            return
+    for outcome in off:
+        due, got = outcome.formats or ("", "")
+        reason = f"strides are {got}, {due} is due"
+        finding = Finding(result="output", kind="strides", level="wrong", reason=reason)
+        made.failing.append(_with(outcome, finding))
+    made.failing.sort(key=lambda o: o.index)
+
+
+def _with(outcome: Outcome, finding: Finding) -> Outcome:
+    import msgspec
+
+    findings = (*outcome.findings, finding)
+    return msgspec.structs.replace(outcome, status="wrong", findings=findings)
