@@ -123,9 +123,9 @@ def _stack(case: Case, problem: Any, arrays: Named, name: str) -> Expected:
     want = np.stack([p.want for p in parts])
     laws = [p.law for p in parts]
     if not all(isinstance(law, Sum) for law in laws):
-        return replace(parts[0], want=want)
+        return replace(parts[0], want=want, terms=None)
     scale = np.stack([np.broadcast_to(law.scale, want.shape[1:]) for law in laws])  # type: ignore[attr-defined]
-    return replace(parts[0], want=want, law=replace(laws[0], scale=scale))  # type: ignore[type-var]
+    return replace(parts[0], want=want, law=replace(laws[0], scale=scale), terms=None)  # type: ignore[type-var]
 
 
 def _second(case: Case, problem: Any, arrays: Named, dy: torch.Tensor, name: str) -> list[Expected]:

@@ -37,7 +37,7 @@ class Case:
         dtype, values: of the arrays; values are a kind of ``inputs.make``, or ``exact`` (small
             whole numbers, indices given twice), ``negative``, ``special`` (NaN, infinities, ties),
             ``nan``, ``minus infinity``, ``zeros``; ``special weight``: of that array only;
-            ``outside``: indices beyond the output.
+            ``outside``: indices beyond the output; of ``FORMULAS``: what one line writes again.
         grad: what is sent back: ``random``, ``expanded`` (one number, strides 0, as ``y.sum()``
             gives), ``permuted``; nothing: forward only.
         wrt: the inputs that require a gradient; none named: all that can.
@@ -46,7 +46,8 @@ class Case:
             numbers; ``vmap:NAME``: over a stack of that array; ``double:NAME``: second derivatives
             through the gradient of that array.
         earlier: arguments that differ in the call made before (``again``).
-        nonzero: flat positions of the cells that are kept, one tuple an array; empty: all.
+        nonzero: flat positions of the cells that are kept, one tuple an array and one for the
+            gradient sent back; None: all of it, as where there is no tuple.
         why: what this case is for.
     """
 
@@ -62,7 +63,7 @@ class Case:
     wrt: tuple[str, ...] = ()
     way: str = "plain"
     earlier: Arguments = ()
-    nonzero: tuple[tuple[int, ...], ...] = ()
+    nonzero: tuple[tuple[int, ...] | None, ...] = ()
     why: str = ""
 
     @property
@@ -129,17 +130,32 @@ class Case:
 
     def arrays(self, dtype: torch.dtype | None = None, values: str = "") -> list[torch.Tensor]:
         """The case's arrays: the same numbers for the same case, dtype and values."""
+        layouts = self.layouts or ("contiguous",) * len(self.shapes)
+        made = self.numbers(dtype, values)
+        return [lay_out(t, layout) for t, layout in zip(made, layouts, strict=True)]
+
+    def numbers(self, dtype: torch.dtype | None = None, values: str = "") -> list[torch.Tensor]:
+        """The arrays before they are laid out in memory."""
         values = values or self.values
         if self.way == "shape":
             return [torch.zeros(1).to(getattr(torch, self.dtype)).expand(s) for s in self.shapes]
         wanted = dtype or getattr(torch, self.dtype)
-        if values in inputs.KINDS and dtype is None and not self.refusal:
+        if values in FORMULAS and not self.refusal:
+            made = list(inputs.make(self.problem(), "integer", self.seed).values())
+            made = [
+                t if name == "indices" else self._formula(t, i, values)
+                for i, (name, t) in enumerate(zip(self.names, made, strict=True))
+            ]
+        elif values in inputs.KINDS and dtype is None and not self.refusal:
             made = list(inputs.make(self.problem(), values, self.seed).values())
         else:
             made = self._free(wanted, "exact" if values == "integer" else values)
-        made = [self._sparse(t, i) for i, t in enumerate(made)]
-        layouts = self.layouts or ("contiguous",) * len(made)
-        return [lay_out(t, layout) for t, layout in zip(made, layouts, strict=True)]
+        return [self._sparse(t, i) for i, t in enumerate(made)]
+
+    def _formula(self, like: torch.Tensor, i: int, values: str) -> torch.Tensor:
+        """Array ``i`` by a formula: other numbers in each, and for each seed."""
+        limit = inputs.amplitude(self.problem())
+        return formula(tuple(like.shape), like.dtype, values, limit, self.seed + i)
 
     def _free(self, dtype: torch.dtype, values: str) -> list[torch.Tensor]:
         """Numbers that no problem is needed for."""
@@ -175,10 +191,11 @@ class Case:
         return kind if self.names[i] == alone else "real"
 
     def _sparse(self, t: torch.Tensor, i: int) -> torch.Tensor:
-        if i >= len(self.nonzero) or t.dtype == torch.int64:
+        positions = self.nonzero[i] if i < len(self.nonzero) else None
+        if positions is None or self.names[i : i + 1] == ("indices",):
             return t
         kept = torch.zeros_like(t).flatten()
-        at = torch.tensor(self.nonzero[i], dtype=torch.int64)
+        at = torch.tensor(positions, dtype=torch.int64)
         kept[at] = t.flatten()[at]
         return kept.view(t.shape)
 
@@ -188,6 +205,8 @@ class Case:
             return None
         kind = self.values if self.values in inputs.KINDS else "real"
         dy = inputs.gradient(problem, kind, self.seed)
+        if self.values in FORMULAS:
+            dy = self._formula(dy, len(self.shapes), self.values)
         if self.grad == "expanded":
             return dy.flatten()[:1].expand(dy.numel()).as_strided(dy.shape, (0,) * dy.dim())
         dy = self._sparse(dy, len(self.shapes))
@@ -267,6 +286,31 @@ def numbers(
     if few:
         t = torch.tensor(few)[torch.randint(0, len(few), shape, generator=generator)]
     return t.to(dtype)
+
+
+#: Kinds of values that follow from the cell's position: ones, small whole numbers, fractions.
+FORMULAS = ("ones", "ramp", "fractions")
+#: Its multiples, modulo 1, are spread evenly.
+GOLDEN = 0.6180339887498949
+
+
+def formula(
+    shape: tuple[int, ...], dtype: torch.dtype, values: str, limit: int, start: int
+) -> torch.Tensor:
+    """Numbers of one of ``FORMULAS``.
+
+    Args:
+        limit: the largest whole number.
+        start: the number that the first cell counts as.
+    """
+    if values == "ones":
+        return torch.ones(shape, dtype=dtype)
+    if values == "ramp":
+        t = torch.from_numpy(inputs.positions(shape, limit, start))
+    else:
+        at = torch.arange(start, start + prod(shape), dtype=torch.float64)
+        t = at.mul(GOLDEN).remainder(1).sub(0.5).view(shape)
+    return (t.abs() if dtype in UNSIGNED else t).to(dtype)
 
 
 #: Kinds of values that are drawn from a few.

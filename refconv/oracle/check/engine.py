@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
+from ...errors import UnavailableError
 from .job import Job, work
 from .trial import Finding, Outcome, attempt
 
@@ -101,10 +102,22 @@ class Pool:
 
 
 def started(workers: int) -> ProcessPoolExecutor:
-    """A pool whose processes have torch imported already."""
+    """A pool whose processes have torch imported already.
+
+    Raises:
+        UnavailableError: processes cannot be started from this program.
+    """
     context = multiprocessing.get_context("forkserver")  # a fork of a threaded torch may hang
     context.set_forkserver_preload([f"{__package__}.job"])
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread)
+    try:
+        pool.submit(one_thread).result()
+    except BrokenProcessPool:  # else every case would be said to kill its worker
+        raise UnavailableError(
+            "--engine pool: no worker process could start (a script that uses the pool needs "
+            "if __name__ == '__main__'); --engine here needs none"
+        ) from None
+    return pool
 
 
 def alone(job: Job, indices: Sequence[int], deadline: float) -> Iterator[Outcome]:

@@ -1,0 +1,316 @@
+"""Replays: what a function gives if it makes one particular mistake, to be compared with what it
+gave.
+
+A mistake is a change of the problem's numbers (dilation 1 in an output sized for 2), of what is
+read (memory taken as if it were contiguous), or of what is written (the last channel left out). It
+is computed by the reference, in float64, so that it either has a result's very numbers or has not.
+The families of mistakes are ``replays_numbers``, ``replays_conv``, ``replays_pool``,
+``replays_moves``, ``replays_memory`` and ``replays_precision``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..reference import Expected, exact
+from . import answers
+from .case import Case
+from .layouts import Guarded
+from .trial import Settings, Trial
+
+Named = answers.Named
+#: Results of one mistake by name.
+Found = dict[str, Any]
+#: An array as a mistake reads or writes it; None where the mistake cannot happen.
+Change = Callable[["Scene", str, torch.Tensor], torch.Tensor | None]
+
+#: A replay sums in another order, and other terms: so many times its own bound.
+SLACK = 4.0
+#: A suspect result is explained if this share of its error is left.
+LEFT = 0.25
+GRADIENT = "grad_output"
+
+
+def near(a: np.ndarray, b: np.ndarray, tolerance: Any) -> np.ndarray:
+    """Equal, both NaN, or apart by no more than ``tolerance``."""
+    with np.errstate(all="ignore"):
+        close = np.abs(a - b) <= tolerance
+    return close | (a == b) | ((a != a) & (b != b))
+
+
+def tolerated(e: Expected, settings: Settings) -> np.ndarray:
+    """How far each element may be off: 0 where results must be equal."""
+    bound = e.bound(precision=settings.precision, algorithm=settings.algorithm)
+    made = np.zeros(()) if bound.tolerance is None else bound.tolerance
+    return np.broadcast_to(made, e.want.shape)
+
+
+@dataclass
+class Scene:
+    """A failing call, run again, with everything that a replay may change.
+
+    Args:
+        arrays: as the function got them, memory included; ``dy``: the incoming gradient.
+        before: arrays of a call that was made before this one; none if there was no such call.
+        right, got: results by name, what is due and what came.
+        wrong: which elements are wrong, for each result that has any.
+        vague: results that are inside the proof, but outside of its noise.
+    """
+
+    case: Case
+    settings: Settings
+    problem: Any
+    arrays: Named
+    dy: torch.Tensor | None
+    before: Named
+    right: dict[str, Expected]
+    got: dict[str, np.ndarray]
+    wrong: dict[str, np.ndarray]
+    vague: frozenset[str] = frozenset()
+    known: dict[Any, dict[str, Expected]] = field(default_factory=dict)
+
+    @property
+    def simple(self) -> bool:
+        """Whether results are those of the op and its gradients, not stacks or second ones."""
+        return not self.case.way.startswith(("vmap", "double"))
+
+    def due(self, problem: Any = None, **arrays: torch.Tensor) -> dict[str, Expected]:
+        """What is right for another problem or other arrays; ``grad_output``: what is sent back."""
+        problem = self.problem if problem is None else problem
+        if not arrays and problem in self.known:
+            return self.known[problem]
+        dy = arrays.pop(GRADIENT, self.dy)
+        given = {name: arrays.get(name, array) for name, array in self.arrays.items()}
+        made = {e.name: e for e in answers.due(self.case, problem, given, dy)}
+        if not arrays and dy is self.dy:
+            self.known[problem] = made
+        return made
+
+    def axis(self, name: str, which: str) -> int | None:
+        """The ``batch`` or ``channel`` axis of an array or result; None if it has none."""
+        if name.endswith("bias"):
+            return 0 if which == "channel" else None
+        if name.endswith("weight"):
+            return None
+        held = self.dy if name == GRADIENT else self.arrays.get(name)
+        shape = self.right[name].want.shape if held is None else held.shape
+        at = len(shape) - self.case.rank - (1 if which == "channel" else 2)
+        return at if at >= 0 else None
+
+    def explained(self, name: str, made: Any) -> float:
+        """How well ``made`` explains a wrong result: 1 in every element, 0.5 in the wrong ones."""
+        got, wrong, right = self.got[name], self.wrong[name], self.right[name]
+        is_sum = isinstance(made, Expected)
+        want = made.want if is_sum else np.asarray(made)
+        if want.shape != got.shape:
+            return 0.0
+        if name in self.vague:
+            return float(_rms(got - want) <= LEFT * _rms(got - right.want))
+        own = tolerated(right, self.settings)
+        tolerance = tolerated(made, self.settings) if is_sum else np.max(own, initial=0.0)
+        tolerance = np.where(np.isfinite(tolerance), tolerance, 0.0)
+        same = near(got, want, SLACK * tolerance)
+        if not same[wrong].all():
+            return 0.0
+        if same.all():
+            return 1.0
+        with np.errstate(all="ignore"):
+            telling = wrong & np.isfinite(want) & (want != 0)
+        enough = 2 if want.dtype.kind == "f" and not right_is_whole(right) else 4
+        return 0.5 if np.unique(want[telling]).size >= min(enough, np.count_nonzero(wrong)) else 0.0
+
+
+def right_is_whole(e: Expected) -> bool:
+    """Whether all values are whole numbers, which may agree by chance."""
+    with np.errstate(all="ignore"):
+        return bool(np.all((e.want == np.rint(e.want)) | ~np.isfinite(e.want)))
+
+
+def _rms(a: np.ndarray) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.mean(np.abs(a) ** 2, dtype=np.float64))) if a.size else 0.0
+
+
+def scene(
+    function: Callable[..., Any], case: Case, settings: Settings, vague: frozenset[str]
+) -> Scene | None:
+    """``case``, run again; None if nothing can be compared.
+
+    A failure that is gone may need an earlier call: one is made, with other numbers.
+    """
+    trial = Trial(case, settings)
+    if trial.refusal or not trial.expected:
+        return None
+    arrays = trial.arrays
+    if settings.device != "cpu":
+        plain = dict(zip(case.names, case.arrays(), strict=True))
+        arrays = {name: Guarded(a).tensor for name, a in plain.items()}
+    first = answers.earlier(case)
+    attempts = [first] if case.way == "again" else [None, first]
+    for earlier in attempts:
+        before: Named = {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                if earlier is not None:
+                    before = dict(zip(earlier.names, earlier.arrays(), strict=True))
+                    moved = {n: a.to(settings.device) for n, a in before.items()}
+                    answers.got(function, earlier, moved, None)
+                found = trial.call(function)
+            except Exception:  # a call that raises is not a matter of values
+                continue
+        dy = None if trial.dy is None else trial.dy.cpu()
+        right = {e.name: e for e in trial.expected}
+        got = {n: exact(t) for n, t in found.items() if n in right}
+        wrong = {}
+        for name, value in got.items():
+            e = right[name]
+            if value.shape == e.want.shape:
+                cells = ~near(value, e.want, tolerated(e, settings))
+                if cells.any():
+                    wrong[name] = cells
+                elif name in vague:
+                    wrong[name] = np.ones(value.shape, dtype=bool)
+        if wrong:
+            doubtful = frozenset(n for n in vague if n in wrong and wrong[n].all())
+            return Scene(
+                case, settings, trial.problem, arrays, dy, before, right, got, wrong, doubtful
+            )
+    return None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One mistake.
+
+    Args:
+        text: what follows the op's name: ``with dilation=1``.
+        run: the results that the mistake gives, one way of making it after the other.
+        whole: whether ``text`` is a sentence of its own, without "equals conv2d".
+    """
+
+    text: str
+    run: Callable[[Scene], Iterator[Found]]
+    whole: bool = False
+
+    def fit(self, scene: Scene) -> float:
+        """How well this mistake explains all that is wrong in a call: 0 … 1.
+
+        A result that is wrong in the output and its gradients may have several causes: what
+        explains the output alone counts a quarter.
+        """
+        left, fit = set(scene.wrong), 1.0
+        try:
+            for found in self.run(scene):
+                for name in sorted(left & found.keys()):
+                    how = scene.explained(name, found[name])
+                    if how:
+                        left.discard(name)
+                        fit = min(fit, how)
+                if not left:
+                    return fit
+        except (ValueError, IndexError, RuntimeError, ArithmeticError, AssertionError):
+            return 0.0  # this mistake cannot be made here
+        output = "output" in scene.wrong and "output" not in left
+        return 0.25 * fit if output else 0.0
+
+
+def numbers(text: str, change: Callable[[Any], Any]) -> Replay:
+    """A mistake in the problem's numbers; arrays keep their sizes."""
+
+    def run(scene: Scene) -> Iterator[Found]:
+        other = change(scene.problem)
+        if other is not None and other != scene.problem:
+            yield scene.due(other)
+
+    return Replay(text, run)
+
+
+def reading(text: str, change: Change, *names: str) -> Replay:
+    """A mistake in what is read of some arrays, ``grad_output`` among them.
+
+    An array's own gradient is what the mistake makes of it: its linear map, turned round.
+    """
+
+    def run(scene: Scene) -> Iterator[Found]:
+        held = dict(scene.arrays)
+        if scene.dy is not None:
+            held[GRADIENT] = scene.dy
+        made = {}
+        for name in names:
+            other = change(scene, name, held[name]) if name in held else None
+            if other is not None and not same(other, held[name]):
+                made[name] = other
+        if not made:
+            return
+        found = scene.due(**made)
+        yield found
+        for name in made:
+            result = f"grad_{name}"
+            if result in scene.wrong and result in found:
+                yield {result: pulled(scene, change, name, held[name], found[result])}
+
+    return Replay(text, run)
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two arrays are equal, NaN for NaN."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def pulled(
+    scene: Scene, change: Change, name: str, at: torch.Tensor, e: Expected
+) -> np.ndarray | Expected:
+    """The gradient ``e`` of a changed array as that of the array before the change."""
+
+    def run(t: torch.Tensor) -> torch.Tensor:
+        made = change(scene, name, t)
+        assert made is not None
+        return made.double()
+
+    _, g = torch.autograd.functional.vjp(run, at.detach(), torch.from_numpy(np.array(e.want)))
+    return exact(g)
+
+
+def writing(text: str, change: Change, *names: str) -> Replay:
+    """A mistake in how results are written; of all results if none is named.
+
+    Where the output is changed, gradients may be those of the changed output.
+    """
+
+    def run(scene: Scene) -> Iterator[Found]:
+        if not scene.simple:
+            return
+        made = {}
+        for name in scene.wrong:
+            if not names or name in names:
+                t = torch.from_numpy(np.array(scene.right[name].want))
+                other = change(scene, name, t)
+                if other is not None and not same(other, t):
+                    made[name] = other.numpy()
+        if not made:
+            return
+        yield made
+        if "output" in made and scene.dy is not None and len(scene.wrong) > 1:
+            y = torch.from_numpy(np.array(scene.right["output"].want))
+
+            def run_output(t: torch.Tensor) -> torch.Tensor:
+                other = change(scene, "output", t)
+                assert other is not None
+                return other
+
+            _, dy = torch.autograd.functional.vjp(run_output, y, scene.dy.to(y.dtype))
+            yield scene.due(grad_output=dy)
+
+    return Replay(text, run)
+
+
+def with_values(e: Expected, want: np.ndarray) -> Expected:
+    """Other values under the same law of errors."""
+    return replace(e, want=want)

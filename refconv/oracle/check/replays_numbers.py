@@ -1,0 +1,244 @@
+"""Mistakes in the numbers that every sliding window has: stride, padding, dilation, kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+from .replays import Replay, numbers
+
+AXES = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+FIELDS = ("dilation", "stride", "padding", "kernel")
+USUAL = {"dilation": 1, "stride": 1, "padding": 0}
+
+Size = tuple[int, ...]
+
+
+def get(problem: Any, field: str) -> Size:
+    """One number an axis; of padding, that in front. Empty where the problem has none."""
+    values = getattr(problem, field, ())
+    return tuple(v[0] if isinstance(v, tuple) else v for v in values)
+
+
+def put(problem: Any, field: str, values: Size) -> Any:
+    """The problem with other numbers; its sizes stay."""
+    if field == "kernel" and hasattr(problem, "in_channels"):
+        return None  # a weight has the kernel's shape
+    old = getattr(problem, field)
+    if field == "padding" and isinstance(old[0], tuple):
+        return replace(problem, padding=tuple((v, o[1]) for v, o in zip(values, old, strict=True)))
+    return replace(problem, **{field: tuple(values)})
+
+
+def changed(field: str, rule: Callable[[Any, Size], Size]) -> Callable[[Any], Any]:
+    """A change of one field by a rule that is given the problem and the field's values."""
+
+    def change(problem: Any) -> Any:
+        values = get(problem, field)
+        if len(values) != problem.rank:
+            return None
+        other = tuple(rule(problem, values))
+        return None if other == values else put(problem, field, other)
+
+    return change
+
+
+def replays(rank: int) -> Iterator[Replay]:
+    """The plainest first."""
+    names = AXES[rank]
+    for field, usual in USUAL.items():
+        yield numbers(f"with {field}={usual} ({field} ignored)", _at(field, range(rank), usual))
+    yield from _permuted(rank)
+    for a in range(rank if rank > 1 else 0):
+        for field, usual in USUAL.items():
+            text = f"with {field}={usual} on {names[a]} ({field} ignored there)"
+            yield numbers(text, _at(field, [a], usual))
+        rest = [b for b in range(rank) if b != a]
+        for field, usual in USUAL.items() if rank > 2 else ():
+            text = f"with {field}={usual} on every axis but {names[a]} ({field} ignored there)"
+            yield numbers(text, _at(field, rest, usual))
+    yield from _copied(rank)
+    yield from _shifted(rank)
+    yield from _mixed(rank)
+    yield from _same()
+
+
+def _at(field: str, axes: Any, value: int) -> Callable[[Any], Any]:
+    at = set(axes)
+    return changed(field, lambda p, v: tuple(value if a in at else n for a, n in enumerate(v)))
+
+
+def _permuted(rank: int) -> Iterator[Replay]:
+    """The axes of one number exchanged, or of all numbers."""
+    names = AXES[rank]
+    for order in permutations(range(rank)):
+        moved = [a for a in range(rank) if order[a] != a]
+        if not moved:
+            continue
+        how = " and ".join(names[a] for a in moved) + " exchanged"
+        if len(moved) == 3:
+            how = "axes rotated: " + ", ".join(f"{names[o]} for {n}" for n, o in zip(names, order))
+
+        def rule(p: Any, v: Size, order: Size = order) -> Size:
+            return tuple(v[o] for o in order)
+
+        for field in FIELDS:
+            yield numbers(f"with its {field}'s {how}", changed(field, rule))
+
+        def all_of(p: Any, rule: Any = rule) -> Any:
+            for field in FIELDS:
+                p = changed(field, rule)(p) or p
+            return p
+
+        yield numbers(f"with the {how} of all its numbers", all_of)
+
+
+def _copied(rank: int) -> Iterator[Replay]:
+    """One axis's number used for another, or for all."""
+    names = AXES[rank]
+    for field in FIELDS if rank > 1 else ():
+        for a in range(rank):
+            text = f"with the {field} of {names[a]} on every axis"
+            yield numbers(text, changed(field, lambda p, v, a=a: (v[a],) * len(v)))
+        for a, b in permutations(range(rank), 2) if rank > 2 else ():
+
+            def rule(p: Any, v: Size, a: int = a, b: int = b) -> Size:
+                return tuple(v[a] if c == b else n for c, n in enumerate(v))
+
+            text = f"with {names[a]}'s {field} on {names[b]}"
+            yield numbers(text, changed(field, rule))
+
+
+def _remainder(p: Any, a: int) -> int:
+    """Cells behind the last window of a convolution, or of a pooling without ceil_mode."""
+    whole, windows = _sides(p)
+    low, high = _pads(p, a)
+    reach = (windows[a] - 1) * p.stride[a] + p.dilation[a] * (p.kernel[a] - 1) + 1
+    return int(whole[a] + low + high - reach)
+
+
+def _sides(p: Any) -> tuple[Size, Size]:
+    """Sizes of the side that windows slide over, and counts of windows."""
+    if hasattr(p, "blocks"):
+        return p.size, p.blocks
+    return (p.out_size, p.in_size) if getattr(p, "transposed", False) else (p.in_size, p.out_size)
+
+
+def _pads(p: Any, a: int) -> tuple[int, int]:
+    pad = p.padding[a]
+    return pad if isinstance(pad, tuple) else (pad, pad)
+
+
+def _shifted(rank: int) -> Iterator[Replay]:
+    """All windows begin earlier or later."""
+
+    def each(rule: Callable[[Any, int, int], int]) -> Callable[[Any], Any]:
+        return changed("padding", lambda p, v: tuple(rule(p, a, n) for a, n in enumerate(v)))
+
+    yield numbers(
+        "with all of its padding in front (the padding on the wrong side)",
+        each(lambda p, a, n: n + _pads(p, a)[1]),
+    )
+    yield numbers(
+        "with all of its padding behind (the padding on the wrong side)", each(lambda p, a, n: 0)
+    )
+    yield numbers(
+        "with the cells that the stride leaves over in front instead of behind (windows counted "
+        "from the end)",
+        each(lambda p, a, n: n - _remainder(p, a)),
+    )
+    yield numbers(
+        "with output_padding in front instead of behind (the output shifted)",
+        each(lambda p, a, n: n - (get(p, "output_padding") or (0,) * rank)[a]),
+    )
+    yield numbers(
+        "with output_padding taken off in front (the output shifted)",
+        each(lambda p, a, n: n + (get(p, "output_padding") or (0,) * rank)[a]),
+    )
+    for by, word in ((1, "one cell more"), (-1, "one cell less")):
+        yield numbers(f"with {word} of padding in front", each(lambda p, a, n, by=by: n + by))
+        yield numbers(
+            f"with {word} of padding in front where there is any",
+            each(lambda p, a, n, by=by: n + by if n else n),
+        )
+        yield numbers(
+            f"with {word} of padding in front where the kernel is even (shifted)",
+            each(lambda p, a, n, by=by: n + by * (p.kernel[a] % 2 == 0)),
+        )
+        for b in range(rank if rank > 1 else 0):
+            yield numbers(
+                f"with {word} of padding in front on {AXES[rank][b]}",
+                each(lambda p, a, n, by=by, b=b: n + by * (a == b)),
+            )
+
+
+def _mixed(rank: int) -> Iterator[Replay]:
+    """One number in the place of another, or off by something."""
+
+    def each(field: str, rule: Callable[[Any, int, int], int]) -> Callable[[Any], Any]:
+        return changed(field, lambda p, v: tuple(rule(p, a, n) for a, n in enumerate(v)))
+
+    yield numbers("with its stride as dilation", each("dilation", lambda p, a, n: p.stride[a]))
+    yield numbers("with its dilation as stride", each("stride", lambda p, a, n: p.dilation[a]))
+    yield numbers(
+        "with a stride as large as its kernel (the stride ignored)",
+        each("stride", lambda p, a, n: p.kernel[a]),
+    )
+    yield numbers(
+        "with a stride no larger than its kernel (cells that the stride skips are counted)",
+        each("stride", lambda p, a, n: min(n, p.dilation[a] * (p.kernel[a] - 1) + 1)),
+    )
+    yield numbers("with padding times dilation", each("padding", lambda p, a, n: n * p.dilation[a]))
+    yield numbers("with padding times stride", each("padding", lambda p, a, n: n * p.stride[a]))
+    yield numbers("with padding twice", each("padding", lambda p, a, n: 2 * n))
+    yield numbers(
+        "with its padding divided by the stride", each("padding", lambda p, a, n: n // p.stride[a])
+    )
+    yield numbers("with dilation times stride", each("dilation", lambda p, a, n: n * p.stride[a]))
+    yield numbers("with stride times dilation", each("stride", lambda p, a, n: n * p.dilation[a]))
+    yield numbers("with dilation + 1", each("dilation", lambda p, a, n: n + 1))
+    yield numbers("with dilation - 1", each("dilation", lambda p, a, n: max(n - 1, 1)))
+    yield numbers("with stride + 1", each("stride", lambda p, a, n: n + 1))
+    yield numbers("with stride - 1", each("stride", lambda p, a, n: max(n - 1, 1)))
+    yield numbers("with a kernel one cell shorter", each("kernel", lambda p, a, n: max(n - 1, 1)))
+    yield numbers("with a kernel one cell longer", each("kernel", lambda p, a, n: n + 1))
+    yield numbers(
+        "with the padding of padding='same'",
+        each("padding", lambda p, a, n: p.dilation[a] * (p.kernel[a] - 1) // 2),
+    )
+
+
+def _same() -> Iterator[Replay]:
+    """padding='same' from the wrong numbers. Only where the two sides differ, or may."""
+
+    def pads(rule: Callable[[Any, int], int]) -> Callable[[Any], Any]:
+        def low(p: Any, v: Size) -> Size:
+            return tuple(rule(p, a) for a in range(len(v))) if is_same(p) else v
+
+        return changed("padding", low)
+
+    yield numbers(
+        "with the odd cell of padding='same' in front instead of behind",
+        pads(lambda p, a: _pads(p, a)[1]),
+    )
+    yield numbers(
+        "with padding='same' from the kernel's axes in reverse order, dilation as it is",
+        pads(lambda p, a: p.dilation[a] * (p.kernel[-1 - a] - 1) // 2),
+    )
+    yield numbers(
+        "with padding='same' from the dilation's axes in reverse order, the kernel as it is",
+        pads(lambda p, a: p.dilation[-1 - a] * (p.kernel[a] - 1) // 2),
+    )
+    yield numbers(
+        "with padding='same' for dilation=1 (dilation left out of the padding)",
+        pads(lambda p, a: (p.kernel[a] - 1) // 2),
+    )
+    yield numbers("with half of the kernel as padding='same'", pads(lambda p, a: p.kernel[a] // 2))
+
+
+def is_same(p: Any) -> bool:
+    """Whether a convolution keeps its size, as padding='same' does."""
+    plain = not getattr(p, "transposed", False) and set(p.stride) == {1}
+    return plain and hasattr(p, "in_size") and p.in_size == p.out_size
