@@ -56,9 +56,9 @@ def sort(outcomes: Sequence[Outcome]) -> Sorted:
 def _strides(made: Sorted, outcomes: Sequence[Outcome]) -> None:
     """Judge the memory formats of all results together.
 
-    A function may have a layout of its own, the same always. One that follows torch's in some
-    calls and not in others has lost it on the way; so has one that gives torch's very bits, always
-    contiguous: it is torch's convolution with a copy behind it.
+    A function may lay out its results as it likes. But one that gives torch's very bits is torch's
+    function with something around it that lost the format; and one that follows torch's formats in
+    some calls means to follow them in all.
     """
     told = [(o, *o.formats) for o in outcomes if o.formats]
     off = [o for o, due, got in told if due != got]
@@ -66,12 +66,14 @@ def _strides(made: Sorted, outcomes: Sequence[Outcome]) -> None:
         return
     kinds = {got for _, _, got in told}
     bits = [o.like_torch for o in outcomes if o.like_torch is not None]
-    if len(kinds) == 1:
-        [kind] = kinds
-        text = f"results are always {kind}, whatever the memory format of the input"
-        if not (kind == "contiguous" and bits and all(bits)):
-            made.notes.append(f"{text} ({len(off)} of {len(told)} differ from torch's)")
-            return
+    inside = bool(bits) and all(bits) and kinds != {"channels_last"}
+    plain = all(got == due for _, due, got in told if due == "contiguous")
+    follows = plain and any(got == due for _, due, got in told if due == "channels_last")
+    if not inside and not follows:
+        own = f"always {kinds.pop()}" if len(kinds) == 1 else "of its own"
+        text = f"the memory format of results is {own}; torch's is another in {len(off):,} calls"
+        made.notes.append(text)
+        return
     for outcome in off:
         due, got = outcome.formats or ("", "")
         reason = f"strides are {got}, {due} is due"
