@@ -57,14 +57,17 @@ def test_layers_import_downwards_only(path):
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
 def test_heavy_libraries_stay_where_they_belong(path):
-    """torch only where arrays meet it; numba and cupy only in kernels (backends load lazily)."""
+    """torch only where arrays meet it; numba and cupy only in kernels (backends load lazily) and in
+    the oracle's own compiled sums, which are loaded by the first call.
+    """
     where = ".".join(path.relative_to(ROOT / "refconv").with_suffix("").parts)
     for module, top in imports(path):
         library = module.split(".")[0]
         if library == "torch":
             assert where.startswith(TORCH), f"{where} imports torch"
         if library in {"numba", "cupy"}:
-            assert not top or where.startswith("harness"), f"{where} imports {library} at once"
+            allowed = where.startswith("harness") or where == "oracle.double_double"
+            assert not top or allowed, f"{where} imports {library} at once"
 
 
 def test_arithmetic_imports_only_the_standard_library():
