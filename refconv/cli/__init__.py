@@ -19,6 +19,10 @@ from ..errors import RefconvError, UnavailableError
 #: same name.
 COMMANDS = {
     "compare": "Run cases on every backend against torch: shapes, values, gradients, times.",
+    "audit": "Check every convolution and pooling of a model's run, forward and backward.",
+    "check": "Is this function right? Judged on many cases, explained, with a repro.",
+    "mutate": "Try tolerances on faulty and on legal convolutions: what do they let pass?",
+    "invariance": "Same bits from run to run, in any batch, layout, number of threads?",
 }
 #: What ``refconv`` alone runs.
 DEMO = ("compare", "classics:cs231n", "--backward", "--no-records")

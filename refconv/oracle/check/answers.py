@@ -58,7 +58,7 @@ def got(
     if dy is None:
         with torch.no_grad():
             return _named(function(*arrays.values(), **numbers))
-    wanted = _wanted(case)
+    wanted = differentiated(case)
     leaves = {n: a.detach().requires_grad_(n in wanted) for n, a in arrays.items()}
     found = _named(function(*leaves.values(), **numbers))
     y = found["output"]
@@ -82,7 +82,8 @@ def got(
     return {n: t.detach() for n, t in found.items()}
 
 
-def _wanted(case: Case) -> list[str]:
+def differentiated(case: Case) -> list[str]:
+    """The arrays of ``case`` that require a gradient."""
     names = [n for n in case.names if n != "indices"]
     if case.way.startswith("double"):
         return names
@@ -114,7 +115,7 @@ def due(case: Case, problem: Any, arrays: Named, dy: torch.Tensor | None) -> lis
         return found
     if way == "double":
         return _second(case, problem, arrays, dy, name)
-    wanted = {f"grad_{n}" for n in _wanted(case)}
+    wanted = {f"grad_{n}" for n in differentiated(case)}
     return found + [e for e in reference.backward(problem, arrays, dy) if e.name in wanted]
 
 

@@ -282,6 +282,9 @@ def numbers(
     t = torch.randn(shape, dtype=wide, generator=generator)
     if values == "negative":
         t = -1 - t.abs()
+    if values in _ONE and t.numel():
+        at = torch.randint(0, t.numel(), (1,), generator=generator)
+        t.view(-1)[at] = _ONE[values]
     few = _FEW.get(values)
     if few:
         t = torch.tensor(few)[torch.randint(0, len(few), shape, generator=generator)]
@@ -291,7 +294,7 @@ def numbers(
 #: Kinds of values that follow from the cell's position: ones, small whole numbers, fractions.
 FORMULAS = ("ones", "ramp", "fractions")
 #: Its multiples, modulo 1, are spread evenly.
-GOLDEN = 0.6180339887498949
+GOLDEN = 0.618034
 
 
 def formula(
@@ -310,9 +313,11 @@ def formula(
     else:
         at = torch.arange(start, start + prod(shape), dtype=torch.float64)
         t = at.mul(GOLDEN).remainder(1).sub(0.5).view(shape)
-    return (t.abs() if dtype in UNSIGNED else t).to(dtype)
+    return (t - t.min() if dtype in UNSIGNED and t.numel() else t).to(dtype)
 
 
+#: Kinds of values with one among them that is not finite.
+_ONE = {"one infinity": torch.inf, "one nan": torch.nan}
 #: Kinds of values that are drawn from a few.
 _FEW = {
     "special": (0.0, -0.0, 1.0, torch.nan, torch.inf, -torch.inf, -torch.inf, -2.0),

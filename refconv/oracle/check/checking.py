@@ -11,6 +11,7 @@ from typing import Any
 from ...errors import UsageError
 from ...ops import OPS
 from . import diagnose, directed, script, shrink
+from .arithmetic import measured
 from .engine import Engine, Here
 from .job import Job
 from .journal import Journal
@@ -108,6 +109,7 @@ def examine(
     outcomes.sort(key=lambda o: o.index)
     found = sort(outcomes)
     report = Report.of(job, name, outcomes, found, time.monotonic() - began)
+    report = report.changed(fingerprint=measured(function, job))
     if not found.failing:
         return report
     return explained(report, job, function, found, outcomes)

@@ -173,10 +173,11 @@ def _large(op: str) -> Iterator[Case]:
 
 def _special(op: str) -> Iterator[Case]:
     """NaN and infinities must come out where they are due, and nowhere else."""
-    for bias in (False, True):
-        yield conv(op, "special values", values="special", bias=bias, c=1, k=2, size=(4, 6, 8))
-        yield conv(op, "special values in the weights", values="special weight", bias=bias,
-                   size=(4, 5, 6), padding=(1, 1, 1), stride=(1, 2, 1))  # fmt: skip
+    for kind in ("one infinity", "one nan"):
+        for name in ("input", "weight"):
+            more = {"values": f"{kind} {name}", "size": (4, 5, 6)}
+            yield conv(op, f"{kind} in {name}", **more, padding=(1, 1, 1), stride=(1, 2, 1))
+            yield conv(op, f"{kind} in {name}", **more, c=2, k=2, g=2, bias=False)
 
 
 def _refused(op: str) -> Iterator[Case]:

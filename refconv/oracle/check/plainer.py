@@ -80,6 +80,16 @@ def _plain(case: Case, name: str, value: Any) -> Iterator[Any]:
         yield 0
 
 
+def groups(case: Case) -> Iterator[Case]:
+    """One group of as many channels."""
+    if case.kind not in ("conv", "conv_transpose") or dict(case.kwargs).get("groups", 1) < 2:
+        return
+    count = dict(case.kwargs)["groups"]
+    x, (outer, inner, *kernel), *rest = case.shapes
+    kwargs = tuple((name, value) for name, value in case.kwargs if name != "groups")
+    yield replace(case, shapes=(x, (outer, count * inner, *kernel), *rest), kwargs=kwargs)
+
+
 def bias(case: Case) -> Iterator[Case]:
     """Without a bias."""
     if case.names[2:] != ("bias",) or case.wrt == ("bias",) or case.way.endswith(":bias"):
@@ -104,5 +114,5 @@ def batch(case: Case) -> Iterator[Case]:
 
 
 STEPS: tuple[Callable[[Case], Iterator[Case]], ...] = (
-    ways, gradients, values, dtypes, layouts, arguments, bias, batch,
+    ways, gradients, values, dtypes, layouts, arguments, groups, bias, batch,
 )  # fmt: skip

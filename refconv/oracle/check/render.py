@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.padding import Padding
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -33,7 +32,11 @@ def headline(report: Report) -> Text:
 
 def render(report: Report) -> Group:
     """The whole report."""
-    parts: list[Any] = [headline(report), _settings(report), Padding(_table(report), (0, 0, 0, 2))]
+    parts: list[Any] = [
+        headline(report),
+        _settings(report),
+        Padding(_table(report), (0, 0, 0, 2), expand=False),
+    ]
     if report.faults:
         parts += [Text.assemble(("  smallest failing call: ", "bold"), report.smallest)]
         parts += [Text(f"    {report.reason}")] if report.reason else []
@@ -49,8 +52,8 @@ def render(report: Report) -> Group:
         left = report.planned - report.ran
         parts.append(Text(f"  the budget ended {left:,} cases early: --budget gives more time"))
     if report.repro:
-        code = Syntax(report.repro, "python", theme="ansi_dark", background_color="default")
-        parts += [Text("  repro, without refconv:", "bold"), Padding(code, (0, 0, 0, 4))]
+        code = Padding(Text(report.repro.rstrip()), (0, 0, 0, 4), expand=False)
+        parts += [Text("  repro, without refconv:", "bold"), code]
     return Group(*parts)
 
 

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
-from math import prod
-from typing import Any
 
 import torch
 
 from . import answers
-from .replays import GRADIENT, Found, Replay, Scene, reading, writing
+from .replays import GRADIENT, Change, Found, Replay, Scene, reading, writing
 from .replays_numbers import AXES
 
 Tensor = torch.Tensor
 CALLED = {GRADIENT: "incoming gradient"}
 #: Where counters of a narrower type end.
-LIMITS = (2**8, 2**15, 2**16 - 1, 2**16, 2**24)
+LIMITS = (2**8, 2**15 - 1, 2**15, 2**16 - 1, 2**16, 2**24)
+#: Where blocks end.
+SMALL = (4, 8, 16, 32, 64)
 
 
 def replays(rank: int, names: tuple[str, ...]) -> Iterator[Replay]:
@@ -85,22 +85,22 @@ def _turned(scene: Scene, name: str, t: Tensor) -> Tensor | None:
     return t.mT.reshape(t.shape) if t.dim() > 1 else None
 
 
+def _chosen(rule: Callable[[int], list[int]]) -> Change:
+    """Image i is taken from place rule(n)[i]; -1: it is zero."""
+
+    def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+        axis = scene.axis(name, "batch")
+        if axis is None or t.shape[axis] < 2:
+            return None
+        at = torch.tensor(rule(t.shape[axis]))
+        made = t.index_select(axis, at.clamp(min=0))
+        return torch.where((at >= 0).view(-1, *(1,) * (t.dim() - axis - 1)), made, 0)
+
+    return change
+
+
 def _images(held: tuple[str, ...]) -> Iterator[Replay]:
     """Images left out, or taken for others."""
-
-    def chosen(rule: Callable[[int], list[int]]) -> Any:
-        """Image i is taken from place rule(n)[i]; -1: it is zero."""
-
-        def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
-            axis = scene.axis(name, "batch")
-            if axis is None or t.shape[axis] < 2 or (name == "weight"):
-                return None
-            at = torch.tensor(rule(t.shape[axis]))
-            made = t.index_select(axis, at.clamp(min=0))
-            return torch.where((at >= 0).view(-1, *(1,) * (t.dim() - axis - 1)), made, 0)
-
-        return change
-
     rules: tuple[tuple[str, str, Callable[[int], list[int]]], ...] = (
         ("every image reads the first one (the batch offset is left out)",
          "every image repeats the first one (the batch offset is left out)", lambda n: [0] * n),
@@ -127,7 +127,7 @@ def _images(held: tuple[str, ...]) -> Iterator[Replay]:
          lambda n: [n - 1, *range(n - 1)]),
     )  # fmt: skip
     for read, written, rule in rules:
-        change = chosen(rule)
+        change = _chosen(rule)
         for name in held:
             if name not in ("weight", "bias"):
                 of = "" if name == "input" else f" (of the {CALLED.get(name, name)})"
@@ -165,48 +165,59 @@ def _again(names: tuple[str, ...]) -> Iterator[Replay]:
         result,
     )
     for name in names:
+        yield reading(f"with the {name} of the call before {stale}", _old, name)
 
-        def old(scene: Scene, _: str, t: Tensor, name: str = name) -> Tensor | None:
-            made = scene.before.get(name)
-            return made if made is not None and made.shape == t.shape else None
 
-        yield reading(f"with the {name} of the call before {stale}", old, name)
+def _old(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+    made = scene.before.get(name)
+    return made if made is not None and made.shape == t.shape else None
+
+
+def _moved(axis: int, by: int) -> Change:
+    """Everything one place on along a spatial axis, or (0) in reverse order."""
+
+    def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+        if t.dim() <= scene.case.rank or name.endswith("bias"):
+            return None
+        return t.roll(by, axis) if by else t.flip(axis)
+
+    return change
+
+
+def _channels(by: int) -> Change:
+    """Channels one place on, or (0) in reverse order."""
+
+    def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+        axis = scene.axis(name, "channel")
+        if axis is None:
+            return None
+        return t.roll(by, axis) if by else t.flip(axis)
+
+    return change
+
+
+def _exchanged(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+    return t.transpose(0, 1).reshape(t.shape) if t.dim() > scene.case.rank + 1 else None
 
 
 def _placed(rank: int) -> Iterator[Replay]:
     """Right values in wrong places."""
-    for a, name in enumerate(AXES[rank]):
-        at = a - rank
+    for axis, name in enumerate(AXES[rank], -rank):
+        yield writing(f"with its result reversed along {name}", _moved(axis, 0))
+        text = f"along {name} (shifted, off by one)"
+        yield writing(f"with its result one place further {text}", _moved(axis, 1))
+        yield writing(f"with its result one place back {text}", _moved(axis, -1))
+    yield writing("with its result's channels one place further", _channels(1))
+    yield writing("with its result's channels one place back", _channels(-1))
+    yield writing("with its result's channels in reverse order", _channels(0))
+    yield writing("with batch and channels of its result exchanged", _exchanged)
 
-        def ok(t: Tensor, n: str) -> bool:
-            return t.dim() > rank and not n.endswith("bias")
 
-        yield writing(
-            f"with its result reversed along {name}",
-            lambda s, n, t, at=at, ok=ok: t.flip(at) if ok(t, n) else None,
-        )
-        for by, word in ((1, "on"), (-1, "back")):
-            yield writing(
-                f"with its result shifted one place {word} along {name} (offset by one)",
-                lambda s, n, t, at=at, by=by, ok=ok: t.roll(by, at) if ok(t, n) else None,
-            )
-    for by, word in ((1, "on"), (-1, "back")):
-        yield writing(
-            f"with its result's channels one place {word}",
-            lambda s, n, t, by=by: (
-                t.roll(by, a) if (a := s.axis(n, "channel")) is not None else None
-            ),
-        )
-    yield writing(
-        "with its result's channels in reverse order",
-        lambda s, n, t: t.flip(a) if (a := s.axis(n, "channel")) is not None else None,
-    )
-    yield writing(
-        "with batch and channels of its result exchanged",
-        lambda s, n, t: t.transpose(0, 1).reshape(t.shape) if t.dim() > rank + 1 else None,
-    )
-    yield Replay("folded and unfolded in the wrong order: (channel, sample)", _folded)
-    yield Replay("of the first sample for all samples of vmap", _first_sample)
+def ways() -> Iterator[Replay]:
+    """Mistakes of batching rules."""
+    yield Replay("folded and unfolded in the wrong order by vmap: (channel, sample)", _folded)
+    for name in ("bias", "weight", "input"):
+        yield Replay(f"with the first sample's {name} for all samples of vmap", _first_sample(name))
 
 
 def _folded(scene: Scene) -> Iterator[Found]:
@@ -227,81 +238,95 @@ def _folded(scene: Scene) -> Iterator[Found]:
         yield {"output": folded.numpy()}
 
 
-def _first_sample(scene: Scene) -> Iterator[Found]:
-    if scene.case.way.startswith("vmap"):
-        want = scene.right["output"].want
-        yield {"output": want[:1].repeat(len(want), axis=0)}
+def _first_sample(name: str) -> Callable[[Scene], Iterator[Found]]:
+    def run(scene: Scene) -> Iterator[Found]:
+        if scene.case.way == f"vmap:{name}":
+            want = scene.right["output"].want
+            yield {"output": want[:1].repeat(len(want), axis=0)}
+
+    return run
+
+
+def _at(scene: Scene, name: str, t: Tensor, which: str, limit: int) -> int | None:
+    """The axis that is longer than ``limit``: ``batch``, ``channel`` or the last."""
+    last = t.dim() - 1 if t.dim() > scene.case.rank and not name.endswith("bias") else None
+    axis = last if which == "column" else scene.axis(name, which)
+    return None if axis is None or t.shape[axis] <= limit else axis
+
+
+def _repeats(which: str, limit: int) -> Change:
+    """Places from ``limit`` on begin again."""
+
+    def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+        axis = _at(scene, name, t, which, limit)
+        if axis is None:
+            return None
+        return t.index_select(axis, torch.arange(t.shape[axis]) % limit)
+
+    return change
+
+
+def _ends(which: str, limit: int) -> Change:
+    """Places from ``limit`` on are zero."""
+
+    def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+        axis = _at(scene, name, t, which, limit)
+        if axis is None:
+            return None
+        kept = torch.arange(t.shape[axis]) < limit
+        return torch.where(kept.view(-1, *(1,) * (t.dim() - axis - 1)), t, 0)
+
+    return change
+
+
+def _wraps(which: str, limit: int) -> Change:
+    """Places from ``limit`` on are written over the first ones, and are zero."""
+
+    def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+        axis = _at(scene, name, t, which, limit)
+        if axis is None:
+            return None
+        made, size = t.clone(), t.shape[axis]
+        for start in range(limit, size, limit):
+            part = t.narrow(axis, start, min(limit, size - start))
+            made.narrow(axis, 0, part.shape[axis]).copy_(part)
+        made.narrow(axis, limit, size - limit).zero_()
+        return made
+
+    return change
+
+
+def _flat(limit: int, again: bool) -> Change:
+    """The linear index begins again at ``limit``, or ends there."""
+
+    def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+        if t.numel() <= limit:
+            return None
+        at = torch.arange(t.numel())
+        if again:
+            return t.flatten()[at % limit].view(t.shape)
+        return torch.where(at.view(t.shape) < limit, t, 0)
+
+    return change
 
 
 def _counted(held: tuple[str, ...]) -> Iterator[Replay]:
-    """Counters of too few bits."""
+    """Counters of too few bits, grids that end."""
     for limit in LIMITS:
-
-        def wrapped(scene: Scene, name: str, t: Tensor, limit: int = limit) -> Tensor | None:
-            if t.numel() <= limit:
-                return None
-            return t.flatten()[torch.arange(t.numel()) % limit].view(t.shape)
-
         word = f"wraps at {limit} (an overflow of a narrow integer)"
         for name in held:
-            called = CALLED.get(name, name)
-            yield reading(f"with a linear index into the {called} that {word}", wrapped, name)
-        for which in ("channel", "batch"):
-            kinds = {"channel": "output channels", "batch": "images"}
-
-            def wraps(
-                scene: Scene, name: str, t: Tensor, limit: int = limit, which: str = which
-            ) -> Tensor | None:
-                axis = scene.axis(name, which)
-                if axis is None or t.shape[axis] <= limit:
-                    return None
-                size = t.shape[axis]
-                made = t.clone()
-                for start in range(limit, size, limit):
-                    part = t.narrow(axis, start, min(limit, size - start))
-                    made.narrow(axis, 0, part.shape[axis]).copy_(part)
-                made.narrow(axis, limit, size - limit).zero_()
-                return made
-
-            def repeats(
-                scene: Scene, name: str, t: Tensor, limit: int = limit, which: str = which
-            ) -> Tensor | None:
-                axis = scene.axis(name, which)
-                if axis is None or t.shape[axis] <= limit:
-                    return None
-                return t.index_select(axis, torch.arange(t.shape[axis]) % limit)
-
-            def ends(
-                scene: Scene, name: str, t: Tensor, limit: int = limit, which: str = which
-            ) -> Tensor | None:
-                axis = scene.axis(name, which)
-                if axis is None or t.shape[axis] <= limit:
-                    return None
-                kept = torch.arange(t.shape[axis]) < limit
-                return torch.where(kept.view(-1, *(1,) * (t.dim() - axis - 1)), t, 0)
-
-            text = f"whose {kinds[which]} are counted modulo {limit}"
-            yield writing(f"{text} (16 bits or fewer: the others are zero, the first wrong)", wraps)
-            yield writing(f"{text} (those from {limit} on repeat the first)", repeats)
-            yield writing(f"of {limit} {kinds[which]} only: from {limit} on zero", ends)
-        yield writing(
-            f"whose results behind element {limit} are zero",
-            lambda s, n, t, limit=limit: (
-                torch.where(torch.arange(t.numel()).view(t.shape) < limit, t, 0)
-                if t.numel() > limit
-                else None
-            ),
-        )
-        yield writing(
-            f"with a linear index into its result that {word}",
-            lambda s, n, t, limit=limit: (
-                t.flatten()[torch.arange(t.numel()) % limit].view(t.shape)
-                if t.numel() > limit
-                else None
-            ),
-        )
-
-
-def cells(shape: tuple[int, ...]) -> int:
-    """Elements of an array."""
-    return prod(shape)
+            text = f"with a linear index into the {CALLED.get(name, name)} that {word}"
+            yield reading(text, _flat(limit, True), name)
+        yield writing(f"with a linear index into its result that {word}", _flat(limit, True))
+        yield writing(f"whose results from element {limit} on are zero", _flat(limit, False))
+    for which, many in (("batch", "images"), ("channel", "channels"), ("column", "columns")):
+        for limit in (*SMALL, *LIMITS):
+            text = f"whose {many} from {limit} on"
+            bits = " (counted in too few bits, overflow)" if limit > SMALL[-1] else ""
+            yield writing(f"{text} repeat the first ones{bits}", _repeats(which, limit))
+            yield writing(f"{text} are zero{bits}", _ends(which, limit))
+            yield writing(f"{text} are zero, and the first ones wrong{bits}", _wraps(which, limit))
+            yield reading(f"{text} are read as zero{bits}", _ends(which, limit), "input")
+            yield reading(
+                f"{text} are read as the first ones{bits}", _repeats(which, limit), "input"
+            )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from .replays import GRADIENT, Found, Replay, Scene, reading, writing
 from .where import tf32
 
 Tensor = torch.Tensor
+WIDE = ("float32", "float64")
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -46,13 +49,13 @@ def replays(names: tuple[str, ...]) -> Iterator[Replay]:
 
     for name, rule in ROUNDINGS.items():
         both = rounded(rule)
-        yield reading(
-            f"with inputs rounded to {name} (lost precision)", both, *factors, GRADIENT
-        )
+        yield reading(f"with inputs rounded to {name} (lost precision)", both, *factors, GRADIENT)
         if len(factors) > 1:
             for one in (*factors, GRADIENT):
                 yield reading(f"with its {one} rounded to {name} (lost precision)", both, one)
         yield reading(f"with all of its arrays rounded to {name}", both, *names, GRADIENT)
+    yield from _special(names)
+    yield from _whole()
     for name, dtype in HALVES.items():
         yield Replay(
             f"with its weight gradient accumulated image by image in {name}",
@@ -60,7 +63,70 @@ def replays(names: tuple[str, ...]) -> Iterator[Replay]:
         )
         yield writing(
             f"with its result rounded to {name} (precision lost in a cast)",
-            lambda s, n, t, dtype=dtype: t.to(dtype).to(t.dtype),
+            lambda s, n, t, dtype=dtype: t.to(dtype).to(t.dtype) if s.case.dtype in WIDE else None,
+        )
+
+
+def _special(names: tuple[str, ...]) -> Iterator[Replay]:
+    """NaN, infinities and imaginary parts that are lost."""
+
+    def floating(rule: Callable[[Tensor], Tensor]) -> Any:
+        return lambda scene, name, t: rule(t) if t.is_floating_point() else None
+
+    def limit(t: Tensor) -> Tensor:
+        most = torch.finfo(t.dtype).max
+        return torch.where(t.isinf(), t.sign() * most, t)
+
+    for name in names:
+        yield reading(
+            f"with NaN in its {name} read as 0 (special values)",
+            floating(lambda t: torch.where(t.isnan(), 0, t)), name,
+        )  # fmt: skip
+        yield reading(
+            f"with infinities in its {name} saturated to the largest number (special values)",
+            floating(limit), name,
+        )  # fmt: skip
+        yield reading(
+            f"with infinities in its {name} read as 0 (special values)",
+            floating(lambda t: torch.where(t.isinf(), 0, t)), name,
+        )  # fmt: skip
+        yield reading(
+            f"with its {name} conjugated (complex numbers)",
+            lambda s, n, t: t.conj().resolve_conj() if t.is_complex() else None, name,
+        )  # fmt: skip
+        yield reading(
+            f"with the imaginary part of its {name} dropped (complex numbers)",
+            lambda s, n, t: t.real.to(t.dtype) if t.is_complex() else None, name,
+        )  # fmt: skip
+
+
+def _whole() -> Iterator[Replay]:
+    """Integers in an accumulator of another width."""
+
+    def summed(text: str, rule: Callable[[np.ndarray, str], np.ndarray]) -> Replay:
+        def run(scene: Scene) -> Iterator[Found]:
+            dtype = getattr(scene.problem, "dtype", "")
+            if "int" in dtype:
+                wide = scene.due(replace(scene.problem, dtype="int64"))
+                for name, e in wide.items():
+                    yield {name: rule(e.want, dtype).astype(dtype).astype(np.int64)}
+
+        return Replay(text, run)
+
+    def clipped(want: np.ndarray, dtype: str) -> np.ndarray:
+        info = np.iinfo(dtype)
+        return want.clip(info.min, info.max)
+
+    yield summed("whose integer sums saturate instead of wrapping (overflow)", clipped)
+    for width in (8, 16, 32):
+        signed = f"int{width}"
+        yield summed(
+            f"whose integers are summed in {width} bits (an accumulator that wraps, overflow)",
+            lambda want, dtype, signed=signed: want.astype(signed),
+        )
+        yield summed(
+            f"whose integer sums saturate in {width} bits (overflow)",
+            lambda want, dtype, signed=signed: clipped(want, signed),
         )
 
 

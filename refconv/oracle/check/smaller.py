@@ -63,7 +63,9 @@ def rebuilt(case: Case, numbers: Numbers) -> Case:
 
 
 def steps(case: Case) -> list[str]:
-    """What can be lowered, the largest first; ``a+b``: two numbers by the same amount."""
+    """What can be lowered: all, single numbers, the largest first, and two by the same amount
+    (``a+b``).
+    """
     numbers = read(case)
     single = sorted(numbers, key=lambda name: -abs(numbers[name]))
     pairs = []
@@ -73,13 +75,17 @@ def steps(case: Case) -> list[str]:
             pairs += [f"{name}+{size}" for size in numbers if size == f"in {axis or 0}"]
         if kind == "kernel_size" and name.replace(kind, "padding") in numbers:
             pairs.append(f"{name}+{name.replace(kind, 'padding')}")
-    return single + pairs
+    return ["all", *single, *pairs]
 
 
 def variants(case: Case, step: str) -> Iterator[Case]:
     """``case`` with the numbers of a step lowered, the boldest first."""
     numbers = read(case)
     first, _, second = step.partition("+")
+    if step == "all":
+        lowest = {name: min(v, _least(name)) for name, v in numbers.items()}
+        yield rebuilt(case, lowest)
+        yield from (rebuilt(case, lowest | {name: v}) for name, v in numbers.items())
     if first not in numbers or (second and second not in numbers):
         return
     for value in _lower(numbers[first], _least(first)):

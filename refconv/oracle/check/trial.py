@@ -197,7 +197,7 @@ class Trial:
             level = "consistent" if note else "wrong"
             return Finding(result=e.name, kind="missing", level=level, reason=text, note=note)
         finding = judged(got, e, self.problem, self.settings, self._noisy())
-        if finding.kind == "value" and self.case.values.startswith("special"):
+        if finding.kind == "value" and self.case.values.startswith("one "):
             return self._special(got, e, finding)
         stored = PARTS.get(self.case.dtype, self.case.dtype) in STORED
         doubtful = finding.kind in ("value", "noise")
