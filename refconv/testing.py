@@ -115,10 +115,9 @@ def assert_close(
         )
     for name, result in results.items():
         e = expected[name]
-        declared = {"precision": precision, "algorithm": algorithm}
-        usual = e.noise(**declared) if noise else None
-        about = problem if name == "output" else None
-        v = verdict.compare(result, e.want, e.bound(**declared), about, usual)
+        limit = e.bound(precision, algorithm=algorithm)
+        usual = e.noise(precision, algorithm=algorithm) if noise else None
+        v = verdict.compare(result, e.want, limit, problem if name == "output" else None, usual)
         if v.level == "consistent":
             continue
         said = "PROVEN WRONG" if v.level == "wrong" else "SUSPECT"

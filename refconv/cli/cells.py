@@ -13,6 +13,7 @@ STYLE = {
     "ok": "green",
     "wrong": "bold red",
     "error": "bold red",
+    "suspect": "bold yellow",
     "doubt": "bold yellow",
     "skipped": "dim",
 }

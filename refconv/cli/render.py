@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ..harness.records import DISTANCE, SCHEMA, Environment, Result
 
-FAILED = ("wrong", "error", "doubt")
+FAILED = ("wrong", "suspect", "error", "doubt")
 #: What the oracle line adds for a model.
 MODELS = (
     "layers on the inputs that torch's got; propagated: in the run of the whole model, the largest "

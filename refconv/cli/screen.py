@@ -16,6 +16,7 @@ from .render import console, flush, plain_if_needed
 from .tables import brackets, case_table, set_table, totals, where
 
 if TYPE_CHECKING:
+    from ..harness.records import Result
     from .render import Report
 
 #: Columns that a table with shapes needs.
@@ -89,6 +90,22 @@ def _case(out: Console, report: Report) -> None:
     wide = not out.is_terminal or out.width >= WIDE
     line(out, f"  {report.oracle}{'' if wide else f' · {where(rows)}'}")
     table(out, case_table(rows, wide))
+    told = arithmetic(rows)
+    if told:
+        line(out, f"  {told}")
+
+
+def arithmetic(rows: Iterable[Result]) -> str:
+    """What the errors say of how each backend sums, and how large they are beside the noise."""
+    by: dict[str, list[str]] = {}
+    noise = [c.noise for row in rows for c in row.checks if c.noise is not None]
+    for row in rows:
+        if row.arithmetic:
+            by.setdefault(row.arithmetic, []).append(row.backend)
+    if not by or not noise:
+        return ""
+    named = "; ".join(f"{name}: {', '.join(who)}" for name, who in by.items())
+    return f"arithmetic by its errors: {named} · err/noise {min(noise):.2f} to {max(noise):.2f}"
 
 
 def hints(report: Report) -> Iterable[str]:

@@ -60,7 +60,7 @@ def case_table(rows: Sequence[Result], wide: bool) -> Table:
             if timed:
                 cells += _times(row) if i == 0 else ["", ""]
             bad = [c for c in checks if not c.ok]
-            state = row.status.upper() if row.status in ("error", "doubt") else "WRONG"
+            state = row.status.upper() if row.status in ("error", "doubt", "suspect") else "WRONG"
             cells_end = Text(state if bad else "ok", STYLE["wrong" if bad else "ok"])
             table.add_row(*cells, cells_end)
     return table

@@ -71,25 +71,8 @@ def _prepare(spec: str, in_shape: Any, dtype: str, options: Options) -> Model:
     module = modelfile.load(spec, seed=options.seed, dtype=dtype)
     if spec.endswith(".py"):
         spec = f"{spec}:{type(module).__name__}"
-    if in_shape is None:
-        raise UsageError(f"{spec} does not say how large its input is: add {_example(module)}")
-    given = notation.shape(in_shape)
+    x, given, hint, own = first_run(spec, module, in_shape, dtype, options)
     family = capture.layers(module)
-    failures = []
-    for attempt in _with_batch(module, given):
-        shape, hint = attempt
-        x = _input(shape, dtype, options)
-        try:
-            with modelfile.seeded(options.seed):
-                own = capture.run(module, x, family)
-        except capture.ForwardError as error:
-            failures.append(_refused(spec, shape, error))
-            continue
-        break
-    else:
-        raise failures[0]
-    if not own.calls:
-        raise UsageError(f"{spec}: its forward calls nothing of the convolution family")
     try:
         double = copy.deepcopy(module).double()
     except Exception as error:
@@ -105,6 +88,41 @@ def _prepare(spec: str, in_shape: Any, dtype: str, options: Options) -> Model:
     data = "real" if options.image is None else "image"
     named = _named(spec.rpartition(":")[2], own)
     return Model(spec, module, x, given, hint, data, family, own, wide, named)
+
+
+def first_run(
+    spec: str,
+    module: torch.nn.Module,
+    in_shape: Any,
+    dtype: str,
+    options: Options,
+    device: str = "cpu",
+) -> tuple[torch.Tensor, Shape, str, capture.Trace]:
+    """A model's input, the shape as it was given, what was assumed of it, and torch's run on it.
+
+    Args:
+        spec: the model's name, for messages; device: that ``module`` is on.
+
+    Raises:
+        UsageError: no shape is given, or the model has nothing of the family.
+        ShapeError: its forward fails on this input; torch's message is quoted.
+    """
+    if in_shape is None:
+        raise UsageError(f"{spec} does not say how large its input is: add {_example(module)}")
+    given = notation.shape(in_shape)
+    failures = []
+    for shape, hint in _with_batch(module, given):
+        x = _input(shape, dtype, options).to(device)
+        try:
+            with modelfile.seeded(options.seed):
+                own = capture.run(module, x, capture.layers(module))
+        except capture.ForwardError as error:
+            failures.append(_refused(spec, shape, error))
+            continue
+        if not own.calls:
+            raise UsageError(f"{spec}: its forward calls nothing of the convolution family")
+        return x, given, hint, own
+    raise failures[0]
 
 
 def _example(module: torch.nn.Module) -> str:

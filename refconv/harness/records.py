@@ -28,13 +28,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Args:
         result: output, indices, grad_input, grad_weight, grad_bias, or a layer's name.
         data: integer, real or image.
-        kind: ok, shape, dtype, value, unjudged, guard, missing or error.
+        kind: ok, shape, dtype, value, noise (suspect: inside the proof, beyond the usual rounding),
+            unjudged, guard, missing or error.
         rule: formula of the bound; ``terms``: the largest number of terms; ``exact``: share of
             cells that must be equal.
         max_error: absolute; None where there is none to speak of (shapes differ, NaN).
         ratio: error / bound in the worst cell; None if infinite (``wrong`` is then above 0) and
             where there is no bound (rule ``DISTANCE``).
         detects: the smallest fault that is surely caught, relative to a typical result.
+        noise: root mean square of error / expected rounding noise; None where that is not known.
     """
 
     result: str
@@ -54,6 +56,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cells: int = 0
     unjudged: int = 0
     detects: float | None = None
+    noise: float | None = None
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,7 +90,8 @@ class Result(
         work: multiply-accumulates of a convolution, else the steps of the innermost loop.
         backend: as asked for; ``algorithm``: what ran.
         precision: in effect while it ran.
-        status: ok, wrong, error, doubt (the two references disagree) or skipped.
+        status: ok, suspect, wrong, error, doubt (the two references disagree) or skipped.
+        arithmetic: which arithmetic the output's errors on real data show.
     """
 
     case: str
@@ -104,6 +108,7 @@ class Result(
     seed: int = 0
     algorithm: str = ""
     precision: str = ""
+    arithmetic: str = ""
     reason: str = ""
     hint: str = ""
     checks: tuple[Check, ...] = ()

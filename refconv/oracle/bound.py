@@ -8,7 +8,8 @@ order, with or without FMA. The right scale is S of that very element: a maximum
 an absolute tolerance, is blind in quiet channels.
 
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 3.1. The names F1, F3, F4, F11, F13
-and F14 are those of docs/reference/bounds.md.
+and F14 are those of docs/reference/bounds.md. How far legal arithmetic usually goes, which is much
+less, is ``noise``; other algorithms than a direct sum are in ``algorithm_bounds``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from math import sqrt
 from typing import Any, Protocol
 
 import numpy as np
+
+from ..errors import UsageError
 
 #: Digits of the significand; the unit roundoff is 2**-digits.
 DIGITS = {
@@ -53,6 +56,14 @@ PARTS = {"complex128": "float64", "complex64": "float32", "complex32": "float16"
 STORED = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 REFERENCE_ROUNDOFF = 2.0**-53
+#: Digits that float32 inputs keep in a declared precision, as a unit roundoff. TF32's is that of
+#: hardware that truncates.
+INPUTS = {"tf32": 2.0**-10, "bf16": 2.0**-8, "fp16": 2.0**-11}
+#: The accumulator of a declared precision; float32 inputs are rounded to it as well.
+ACCUMULATORS = {"fp16_acc": "float16", "bf16_acc": "bfloat16"}
+PRECISIONS = ("ieee", *INPUTS, "narrow", *ACCUMULATORS)
+#: What rounding a number to float16 can lose besides relative 2**-11.
+HALF_LOSS = 2.0**-25
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,8 @@ class Arithmetic:
         digits: of the accumulator: integers up to ``2**digits`` are exact in it.
         out_digits: of the stored result.
         largest: the largest finite result; ``room``: the largest finite sum.
+        lost: what an input loses at most besides ``u_in`` of itself (float16 underflows).
+        chops: whether sums may be truncated instead of rounded, as tensor cores do.
     """
 
     dtype: str
@@ -78,32 +91,46 @@ class Arithmetic:
     out_digits: int
     largest: float
     room: float
+    lost: float = 0.0
+    chops: bool = False
 
 
 def arithmetic(dtype: str, precision: str = "ieee") -> Arithmetic:
     """What is declared for ``dtype``: itself, or for 16 bits and fewer, sums in float32.
 
     Args:
-        precision: ``ieee``; ``tf32``: float32 inputs lose digits before they are multiplied
-            (2**-10, as hardware that truncates does) and tensor cores truncate while they add
-            (2**-23); ``narrow``: 16-bit dtypes are also summed in 16 bits. Source: F3, F4.
+        precision: ``ieee``; ``tf32``, ``bf16``, ``fp16``: float32 inputs are rounded to that before
+            they are multiplied and tensor cores truncate while they add (2**-23); ``narrow``:
+            16-bit dtypes are also summed in 16 bits; ``fp16_acc``, ``bf16_acc``: sums, and float32
+            inputs, in that dtype. A precision that says nothing of ``dtype`` changes nothing.
+            Source: F3, F4.
+
+    Raises:
+        UsageError: another precision.
     """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     part = PARTS.get(dtype, dtype)
     if part not in DIGITS:  # integers: nothing rounds
         return Arithmetic(dtype, 0.0, 0.0, 0.0, (0.0, 0.0), 63, 63, np.inf, np.inf)
-    stored = part in STORED
+    stored, single = part in STORED, part == "float32"
     acc = "float32" if stored and precision != "narrow" else part
-    tf32 = precision == "tf32" and part == "float32"
+    if stored or single:
+        acc = ACCUMULATORS.get(precision, acc)
+    chops = single and precision in INPUTS
+    rounded = 2.0 ** -DIGITS[acc] if single and acc != part else 0.0
     return Arithmetic(
         dtype=dtype,
-        u_in=2.0**-10 if tf32 else 0.0,
-        u_acc=2.0 ** -(DIGITS[acc] - tf32),
+        u_in=INPUTS[precision] if chops else rounded,
+        u_acc=2.0 ** -(DIGITS[acc] - chops),
         u_out=2.0 ** -DIGITS[part] if stored else 0.0,
         tiny=(2.0 ** TINIEST[acc], 2.0 ** TINIEST[part] if stored else 0.0),
         digits=DIGITS[acc],
         out_digits=DIGITS[part],
         largest=LARGEST[part],
         room=LARGEST[acc],
+        lost=HALF_LOSS if single and precision in ("fp16", "fp16_acc") else 0.0,
+        chops=chops,
     )
 
 
@@ -176,8 +203,10 @@ class Sum:
         extra: roundings besides the ``n - 1`` additions and the product: 1 for a bias, 2 for a
             division (a division may be a multiplication by the rounded reciprocal).
         integral: all inputs are integers, so where S fits the accumulator every partial sum is
-            exact (F11).
+            exact (F11); ``peak``: the largest of them.
         parts: 2 for complex numbers.
+        sides: the sums of each factor's absolute values, added: what inputs that underflow cost.
+        special: whether an input is infinite or NaN, so that sums are, whatever their order.
 
     Complex products (parts = 2): computed as written, each part is a real sum of 2n products, in
     which ``|ac| + |bd| <= |x||w|``, so a part is off by ``g(2n, u) S`` and the number by sqrt(2)
@@ -192,6 +221,15 @@ class Sum:
     extra: int = 0
     integral: bool = False
     parts: int = 1
+    peak: float = 0.0
+    sides: Callable[[], np.ndarray] | None = None
+    special: bool = False
+
+    def fits(self, a: Arithmetic) -> np.ndarray:
+        """Where every partial sum is exact: F11."""
+        if not self.integral or self.peak * a.u_in > 1:
+            return np.zeros(self.scale.shape, dtype=bool)
+        return self.scale * (4 if self.parts == 2 else 1) <= 2.0**a.digits
 
     def bound(self, want: np.ndarray, a: Arithmetic) -> Bound:
         """F3 (F1 is its case without rounding of inputs and results), and equality where F11 gives
@@ -209,10 +247,14 @@ class Sum:
         scale = self.scale * (1 + 2 * g(roundings, u))
         tolerance = grow * (inputs * (1 + g(roundings, a.u_acc)) - 1) * scale * (1 + a.u_out)
         tolerance = tolerance + a.u_out * size + own + self.n * a.tiny[0] + a.tiny[1]
+        if a.lost and self.sides is not None:
+            tolerance = tolerance + 2 * a.lost * self.sides()
         tolerance = np.where(self.scale < a.room, tolerance, np.inf)
+        if self.special:  # these sums are infinite or NaN in every order
+            tolerance = np.where(np.isfinite(self.scale), tolerance, 0.0)
         exact = 0.0
         if self.integral:
-            fits = self.scale * (4 if self.parts == 2 else 1) <= 2.0**a.digits
+            fits = self.fits(a)
             rounded = np.where(size <= 2.0**a.out_digits, 0.0, a.u_out * size)
             if self.extra == 2:  # the sum is exact, the division is not; nor is the reference's
                 rounded = (g(2, a.u_acc) * (1 + a.u_out) + a.u_out + u) * size

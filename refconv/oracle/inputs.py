@@ -1,9 +1,11 @@
-"""Seeded inputs for a problem, in two kinds that find different faults; both are always run.
+"""Seeded inputs for a problem, in kinds that find different faults; the first two are always run.
 
 ``integer``: whole numbers so small that every partial sum is exact in the accumulator. Any order
 then gives the same bits, so the results must be equal, and a wrong index cannot hide. ``real``:
-zero-mean normal numbers, which cancel and round: lost precision shows. An image can stand in for
-the real input of a first layer.
+zero-mean normal numbers, which cancel and round: lost precision shows. ``uniform``: 0 … 1, nothing
+cancels. ``image``: 128 and noise under filters of zero sum, so that nearly all cancels. ``scaled``:
+channels from 1e-5 to 1e5, in which a tolerance for the whole tensor is blind. An image can stand in
+for the real input of a first layer.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from .bound import DIGITS, PARTS, STORED
 
 #: How an image's channels are read.
 IMAGE_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+#: The kinds of numbers that ``make`` knows.
+KINDS = ("integer", "real", "uniform", "image", "scaled")
 _PRIMES = (31, 29, 23, 19, 17, 13, 11, 7, 5, 3)
 
 
@@ -31,12 +35,14 @@ def make(problem: Any, kind: str, seed: int = 0) -> calls.Arrays:
     """The op's arrays as CPU tensors of the problem's dtype.
 
     Args:
-        kind: ``integer`` or ``real``.
+        kind: of ``KINDS``.
     """
     rng = np.random.default_rng([seed, kind == "integer"])
     limit = amplitude(problem)
     shape = input_shape(problem)
-    values = positions(shape, limit, seed) if kind == "integer" else rng.standard_normal(shape)
+    values = positions(shape, limit, seed) if kind == "integer" else _drawn(shape, kind, rng)
+    if kind == "scaled":
+        values = values * _scales(shape, -1 - problem.rank, problem, rng)
     if getattr(problem, "norm", None) is not None and problem.norm % 2:
         values = np.abs(values)  # other powers of negative numbers have no root
     made = {"input": tensor(values, problem.dtype, rng, kind)}
@@ -47,7 +53,9 @@ def make(problem: Any, kind: str, seed: int = 0) -> calls.Arrays:
             if kind == "integer":
                 values = rng.integers(-limit, limit + 1, shapes[name])
             else:
-                values = rng.standard_normal(shapes[name]) / np.sqrt(fan_in)
+                values = _drawn(shapes[name], kind, rng, centre=0.0) / np.sqrt(fan_in)
+            if kind in ("image", "scaled") and name == "weight":
+                values = _filters(problem, values, kind, rng)
             made[name] = tensor(values, problem.dtype, rng, kind)
     if isinstance(problem, IndexProblem):
         made["indices"] = _indices(problem, rng)
@@ -58,10 +66,48 @@ def gradient(problem: Any, kind: str, seed: int = 0) -> torch.Tensor:
     """The gradient that is sent back from the output."""
     rng = np.random.default_rng([seed, 2 + (kind == "integer")])
     limit, shape = amplitude(problem), problem.output_shape
-    values = (
-        rng.integers(-limit, limit + 1, shape) if kind == "integer" else rng.standard_normal(shape)
-    )
+    if kind == "integer":
+        values = rng.integers(-limit, limit + 1, shape)
+    else:
+        values = _drawn(shape, kind, rng)
+    if kind == "scaled":
+        values = values * _scales(shape, -1 - problem.rank, problem, rng)
     return tensor(values, problem.dtype, rng, kind)
+
+
+def _drawn(
+    shape: tuple[int, ...], kind: str, rng: np.random.Generator, centre: float = 128.0
+) -> np.ndarray:
+    """Random numbers of a kind that is not whole; an image's are around ``centre``."""
+    if kind == "uniform":
+        return rng.random(shape)
+    return rng.standard_normal(shape) + (centre if kind == "image" else 0.0)
+
+
+def _scales(
+    shape: tuple[int, ...], axis: int, problem: Any, rng: np.random.Generator
+) -> np.ndarray:
+    """Powers of ten for each position on ``axis``, from 1e-5 to 1e5; 16 bits have less room."""
+    decades = 0.5 if PARTS.get(problem.dtype, problem.dtype) in STORED else 5.0
+    if not -len(shape) <= axis:
+        return np.ones(())
+    powers = rng.permutation(np.linspace(-decades, decades, shape[axis]))
+    return 10.0 ** powers.reshape(-1, *(1,) * (-1 - axis))
+
+
+def _filters(
+    problem: ConvProblem, values: np.ndarray, kind: str, rng: np.random.Generator
+) -> np.ndarray:
+    """Weights of which each output channel's sum to zero, or have a scale of their own."""
+    if not problem.transposed:
+        if kind == "scaled":
+            return values * _scales(values.shape, -values.ndim, problem, rng)
+        return values - values.mean(axis=tuple(range(1, values.ndim)), keepdims=True)
+    if kind == "scaled":
+        return values * _scales(values.shape, -values.ndim + 1, problem, rng)
+    grouped = values.reshape(problem.groups, -1, *values.shape[1:])
+    axes = (1, *range(3, grouped.ndim))
+    return (grouped - grouped.mean(axis=axes, keepdims=True)).reshape(values.shape)
 
 
 def amplitude(problem: Any) -> int:
@@ -104,7 +150,7 @@ def tensor(values: np.ndarray, dtype: str, rng: np.random.Generator, kind: str) 
         shuffled = rng.permutation(values.ravel()).reshape(values.shape)
         values = values + 1j * shuffled
     elif "float" not in dtype:
-        values = np.rint(values * (4 if kind == "real" else 1)).astype(np.int64)
+        values = np.rint(values * (1 if kind == "integer" else 4)).astype(np.int64)
         if dtype == "bool":
             values = values % 2
         elif dtype.startswith("u"):

@@ -9,14 +9,17 @@ results.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .. import arrays, dispatch, window
-from ..moves import ColumnProblem, IndexProblem, PadProblem
+from .. import arrays, dispatch
+from ..moves import IndexProblem, PadProblem
 from ..problem import ConvProblem, PoolProblem
+from . import algorithm_bounds, noise
 from .bound import Bound, Law, Move, Root, RootGradient, Sum, Whole, arithmetic
+from .terms import Terms, terms
 
 BACKEND = "im2col"
 
@@ -29,16 +32,44 @@ class Expected:
     Args:
         name: output, indices, grad_input, grad_weight or grad_bias.
         dtype: that a candidate's result must have.
+        terms: the sum that ``want`` is, to be done again; None for what sums nothing, and for
+            complex numbers.
     """
 
     name: str
     want: np.ndarray
     law: Law
     dtype: str
+    terms: Terms | None = None
 
-    def bound(self, precision: str = "ieee", dtype: str | None = None) -> Bound:
-        """How far a candidate computing in ``dtype`` (by default the problem's) may be off."""
-        return self.law.bound(self.want, arithmetic(dtype or self.dtype, precision))
+    def bound(
+        self, precision: str = "ieee", dtype: str | None = None, algorithm: str = "direct"
+    ) -> Bound:
+        """How far a candidate that computes in ``dtype`` (by default the problem's) may be off.
+
+        Args:
+            precision: of ``bound.PRECISIONS``; algorithm: of ``algorithm_bounds.ALGORITHMS``.
+        """
+        a = arithmetic(dtype or self.dtype, precision)
+        return algorithm_bounds.bound(self.law, self.want, a, algorithm, self.terms)
+
+    def noise(
+        self,
+        precision: str = "ieee",
+        dtype: str | None = None,
+        algorithm: str = "direct",
+        look: int | None = None,
+    ) -> noise.Noise | None:
+        """How far such a candidate usually is off (F6); None where that is not known.
+
+        Computed when asked, at the price of one more convolution and a look at some elements.
+
+        Args:
+            look: how many terms that look may take; by default ``noise.LOOK``.
+        """
+        a = arithmetic(dtype or self.dtype, precision)
+        look = noise.LOOK if look is None else look
+        return noise.model(self.law, self.want, a, algorithm, self.terms, look)
 
 
 def wide(dtype: str) -> str:
@@ -85,6 +116,9 @@ def backward(
 ) -> list[Expected]:
     """The gradients of the op's inputs for the gradient ``grad`` of its output (torch's convention
     if complex).
+
+    Args:
+        inputs: as for ``forward``, without a bias; max pooling takes ``indices`` that are given.
     """
     run = _Run(problem, backend)
     x = {name: exact(a) for name, a in inputs.items()}
@@ -94,7 +128,7 @@ def backward(
         pair = (np.conj(x["input"]), dy) if problem.transposed else (dy, np.conj(x["input"]))
         run = _Run(replace(problem, bias=False), backend)
         found = [run.sum("grad_input", back, dy, w), run.sum("grad_weight", "conv_wgrad", *pair)]
-        if "bias" in x:
+        if problem.bias:
             found.append(_bias_gradient(run, dy))
         return found
     if isinstance(problem, PoolProblem):
@@ -102,7 +136,7 @@ def backward(
             return _root_gradient(run, problem, x["input"], dy)
         if problem.forward_slot == "avg_pool":
             return [run.sum("grad_input", "avg_pool_backward", dy)]
-        index = run("max_pool", x["input"])[1]
+        index = x["indices"] if "indices" in x else run("max_pool", x["input"])[1]
         move = IndexProblem(
             problem.op, problem.lead, problem.out_size, problem.in_size, problem.dtype
         )
@@ -116,81 +150,6 @@ def backward(
     if problem.op == "fold":
         return [run.move("grad_input", run("unfold", dy))]
     return [run.sum("grad_input", "fold", dy)]
-
-
-def terms(problem: Any, slot: str) -> np.ndarray:
-    """How many terms each element of a slot's result sums: integer products of one count per axis.
-
-    Shapes: broadcasts to the slot's result, as the user has it.
-    """
-    if isinstance(problem, ConvProblem):
-        return _conv_terms(problem, slot)
-    if isinstance(problem, PoolProblem):
-        counts = [_pool_counts(problem, slot, axis) for axis in range(problem.rank)]
-        return outer(counts)
-    if isinstance(problem, PadProblem):
-        inner, outer_shape, _ = problem.five()
-        per_axis = []
-        for axis in range(5):
-            source = problem.source(axis, np.arange(outer_shape[axis]))
-            per_axis.append(np.bincount(source[source >= 0], minlength=inner[axis]))
-        return outer(per_axis).reshape(problem.shape)
-    if isinstance(problem, ColumnProblem) and slot == "fold":
-        return outer(
-            [
-                window.taps_per_input(
-                    np.arange(problem.size[a]),
-                    problem.blocks[a],
-                    problem.kernel[a],
-                    problem.stride[a],
-                    problem.padding[a],
-                    problem.dilation[a],
-                )
-                for a in range(problem.rank)
-            ]
-        )
-    raise KeyError(slot)
-
-
-def outer(counts: list[np.ndarray]) -> np.ndarray:
-    """The product of one vector per axis, as an array with those axes."""
-    product = np.ones((), dtype=np.int64)
-    for count in counts:
-        product = product[..., None] * np.asarray(count, dtype=np.int64)
-    return product
-
-
-def _conv_terms(problem: ConvProblem, slot: str) -> np.ndarray:
-    x, y = problem.in_size, problem.out_size
-    c, k = problem.in_channels, problem.out_channels
-    if problem.transposed:
-        x, y, c, k = y, x, k, c
-    n = 1 if problem.batch is None else problem.batch
-    if slot == "conv_bgrad":
-        return np.array(n * int(np.prod(problem.out_size)))
-    counts, taps = [], problem.kernel
-    for a in range(problem.rank):
-        step = (problem.stride[a], problem.padding[a][0], problem.dilation[a])
-        if slot == "conv_fprop":
-            count = window.taps_per_output(np.arange(y[a]), x[a], taps[a], *step)
-        elif slot == "conv_dgrad":
-            count = window.taps_per_input(np.arange(x[a]), y[a], taps[a], *step)
-        else:
-            count = np.array([window.outputs_per_tap(t, x[a], y[a], *step) for t in range(taps[a])])
-        counts.append(count)
-    channels = {"conv_fprop": c // problem.groups, "conv_dgrad": k // problem.groups}
-    return channels.get(slot, n) * outer(counts)
-
-
-def _pool_counts(problem: PoolProblem, slot: str, axis: int) -> np.ndarray:
-    start, stop = problem.window(axis, np.arange(problem.out_size[axis]))[:2]
-    if slot == "avg_pool":
-        return np.maximum(stop - start, 0)
-    edges = np.zeros(problem.in_size[axis] + 1, dtype=np.int64)  # a window begins: +1; it ends: -1
-    keep = stop > start
-    np.add.at(edges, start[keep], 1)
-    np.add.at(edges, stop[keep], -1)
-    return np.cumsum(edges)[:-1]
 
 
 #: Roundings of a term besides its product and its additions: see ``bound.Sum``.
@@ -226,16 +185,32 @@ class _Run:
         scale = np.abs(real(slot, *(a if a.dtype.kind == "i" else np.abs(a) for a in inputs)))
         n = terms(self.problem, slot) if count is None else count
         biased = slot in ("conv_fprop", "conv_dgrad") and len(inputs) == 3
+        # avg_pool's backward divides each term before it adds: whole numbers do not stay whole
+        whole = slot != "avg_pool_backward" and all(integral(a) for a in inputs)
+        made = (
+            None
+            if want.dtype.kind == "c"
+            else Terms(
+                self.problem,
+                slot,
+                inputs,
+                partial(real, slot),
+                n,
+                partial(real, "avg_pool") if slot == "avg_pool_backward" else None,
+            )
+        )
         law = Sum(
             n,
             scale,
             product=slot in ("conv_fprop", "conv_dgrad", "conv_wgrad"),
             extra=1 if biased else _EXTRA.get(slot, 0),
-            # avg_pool's backward divides each term before it adds: whole numbers do not stay whole
-            integral=slot != "avg_pool_backward" and all(integral(a) for a in inputs),
+            integral=whole,
             parts=2 if want.dtype.kind == "c" else 1,
+            peak=max(float(np.max(np.abs(a), initial=0)) for a in inputs) if whole else 0.0,
+            sides=partial(made.sides, 1) if made is not None else None,
+            special=made is not None and not all(np.isfinite(a).all() for a in inputs),
         )
-        return Expected(name, want, law, self.dtype)
+        return Expected(name, want, law, self.dtype, made)
 
 
 def integral(a: np.ndarray) -> bool:
@@ -267,7 +242,10 @@ def _bias_gradient(run: _Run, dy: np.ndarray) -> Expected:
     law = Sum(
         n, scale, product=False, integral=integral(dy), parts=2 if dy.dtype.kind == "c" else 1
     )
-    return Expected("grad_bias", want, law, run.dtype)
+    sums = None
+    if dy.dtype.kind != "c":
+        sums = Terms(problem, "conv_bgrad", (dy,), lambda a: a.sum(axis=axes), n)
+    return Expected("grad_bias", want, law, run.dtype, sums)
 
 
 def _root(run: _Run, problem: PoolProblem, x: np.ndarray) -> Expected:

@@ -1,8 +1,10 @@
 """The verdict: does a result have the shape, the dtype and, element by element, a value that legal
 arithmetic can give?
 
-An element passes only if its error is ``<=`` its bound. The test is written that way round because
-NaN must fail it: ``not error <= bound`` is true for NaN, ``error > bound`` is not.
+Three answers: ``wrong``, beyond the proven bound; ``suspect``, inside it but outside the noise that
+such arithmetic makes (F6), where a model of it is given; ``consistent``. An element passes only if
+its error is ``<=`` its bound. The test is written that way round because NaN must fail it: ``not
+error <= bound`` is true for NaN, ``error > bound`` is not.
 """
 
 from __future__ import annotations
@@ -13,8 +15,14 @@ from typing import Any
 import numpy as np
 
 from .. import arrays
-from .bound import Bound
+from .bound import Bound, detectable
+from .noise import Noise
 from .reference import exact
+
+#: So many different cells make a mean.
+MANY = 64
+#: A mean is taken of at most so many cells.
+SAMPLE = 2**18
 
 
 @dataclass(frozen=True)
@@ -22,14 +30,21 @@ class Verdict:
     """What came of one comparison.
 
     Args:
-        ok: whether nothing is wrong.
+        ok: whether nothing is wrong; a suspect result is ok.
         kind: ``ok``, ``shape``, ``dtype``, ``value`` or ``unjudged`` (a check that could not fail).
-        reason: one line for a reader; empty if ok.
+        reason: one line for a reader; empty if consistent.
         error: largest absolute error; NaN where a NaN is wrong, None if shapes differ.
         worst: the cell that is nearest to its bound, or furthest beyond it.
         ratio: error / bound in that cell (infinite if the bound is 0 and the error is not).
         wrong: cells beyond their bound.
         cells: cells compared; ``unjudged``: those among them of which the bound says nothing.
+        level: ``wrong``, ``suspect`` or ``consistent``. What is unjudged is suspect: nothing is
+            proven.
+        z_rms, z_max: root mean square and largest of error / noise; the mean is over cells of
+            different values, None if they are few. None where there is no model of the noise.
+        suspect: cells outside of the noise; None as before.
+        detects: the smallest fault, relative to a typical result, that is proven (F15);
+            ``notices``: that is at least suspect.
     """
 
     ok: bool
@@ -41,13 +56,22 @@ class Verdict:
     wrong: int = 0
     cells: int = 0
     unjudged: int = 0
+    level: str = "wrong"
+    z_rms: float | None = None
+    z_max: float | None = None
+    suspect: int | None = None
+    detects: float | None = None
+    notices: float | None = None
 
 
-def compare(got: Any, want: np.ndarray, bound: Bound, problem: Any = None) -> Verdict:
+def compare(
+    got: Any, want: np.ndarray, bound: Bound, problem: Any = None, noise: Noise | None = None
+) -> Verdict:
     """Judge ``got`` (torch or NumPy) against the exact values ``want``.
 
     Args:
         problem: if given, a wrong size is explained by the rounding rule that gives it.
+        noise: if given, what is not wrong may still be suspect.
     """
     shape = tuple(got.shape)
     if shape != want.shape:
@@ -57,7 +81,7 @@ def compare(got: Any, want: np.ndarray, bound: Bound, problem: Any = None) -> Ve
         return Verdict(False, "dtype", f"expected dtype {bound.dtype}, got {dtype}")
     value = exact(got)
     if not value.size:
-        return Verdict(True, "ok", error=0.0, ratio=0.0)
+        return Verdict(True, "ok", error=0.0, ratio=0.0, level="consistent")
     with np.errstate(all="ignore"):
         error, ratio = _ratios(value, want, bound)
     wrong = ~(ratio <= 1)
@@ -66,16 +90,62 @@ def compare(got: Any, want: np.ndarray, bound: Bound, problem: Any = None) -> Ve
     at = tuple(int(i) for i in worst)
     count, mute = int(np.count_nonzero(wrong)), _unjudged(bound, want)
     largest = float(error[at]) if np.isnan(error[at]) or count else float(np.nanmax(error))
-    kind, reason = "ok", ""
+    kind, reason, level = "ok", "", "consistent"
+    z_rms = z_max = suspect = None
+    if noise is not None:
+        z_rms, z_max, suspect, reason = _doubt(error, want, noise)
+        level = "suspect" if reason else level
     if count:
-        kind = "value"
+        kind, level = "value", "wrong"
         reason = (
             f"{count:,} of {value.size:,} wrong; at {show(at)} got {value[at]}, want {want[at]}"
         )
     elif mute == value.size:
-        kind, reason = "unjudged", "the bound says nothing of any cell: overflow, or too many terms"
-    numbers = (largest, at if order[at] else None, float(order[at]), count, value.size, mute)
-    return Verdict(kind == "ok", kind, reason, *numbers)
+        kind, level = "unjudged", "suspect"
+        reason = "the bound says nothing of any cell: overflow, or too many terms"
+    return Verdict(
+        kind == "ok",
+        kind,
+        reason,
+        largest,
+        at if order[at] else None,
+        float(order[at]),
+        count,
+        value.size,
+        mute,
+        level,
+        z_rms,
+        z_max,
+        suspect,
+        detectable(bound, want),
+        None if noise is None else noise.notices(want),
+    )
+
+
+def _doubt(
+    error: np.ndarray, want: np.ndarray, noise: Noise
+) -> tuple[float | None, float | None, int | None, str]:
+    """Root mean square and largest of error / sigma, how many are too large, and what to say of it.
+
+    Equal sums of equal numbers have equal errors: they count once in the mean.
+    """
+    sigma = np.broadcast_to(noise.sigma, want.shape)
+    known = np.isfinite(error) & np.isfinite(sigma) & (sigma > 0)
+    if not known.any():
+        return None, None, None, ""
+    z, values = error[known] / sigma[known], want[known]
+    largest, count = float(z.max()), int(np.count_nonzero(z > noise.limit))
+    step = -(-z.size // SAMPLE)
+    first = np.unique(values[::step], return_index=True)[1]
+    rms = float(np.sqrt(np.mean(z[::step][first] ** 2))) if first.size >= MANY else None
+    reason = ""
+    if count:
+        at = np.unravel_index(int(np.flatnonzero(known)[np.argmax(z)]), want.shape)
+        reason = f"{count:,} of {want.size:,} outside of the noise, at {show(tuple(map(int, at)))} "
+        reason += f"by {largest:.3g} sigma (limit {noise.limit:.3g})"
+    elif rms is not None and not rms <= noise.rms:
+        reason = f"errors are {rms:.3g} times the noise in the mean (limit {noise.rms:.3g})"
+    return rms, largest, count, reason
 
 
 def _unjudged(bound: Bound, want: np.ndarray) -> int:

@@ -150,7 +150,7 @@ def _call(case: Case) -> Iterator[str]:
         yield "windows that are all -inf"
     if case.values in ("integer", "exact") and case.kind.startswith("max"):
         yield "equal values (ties)"
-    if case.values == "exact" and case.kind == "max_unpool":
+    if case.kind == "max_unpool" and case.values != "outside" and _duplicates(case):
         yield "duplicate indices"
     if case.values == "negative":
         yield "negative values only"
@@ -162,6 +162,13 @@ def _call(case: Case) -> Iterator[str]:
         yield "an empty array"
     if len(case.shapes[0]) == case.rank + 1 and case.kind != "pad":
         yield "no batch axis"
+
+
+def _duplicates(case: Case) -> bool:
+    """Whether two indices of a plane are equal."""
+    at = case.arrays()[1]
+    rows = at.reshape(-1, prod(at.shape[-case.rank :])).sort(dim=1).values
+    return bool((rows.diff(dim=1) == 0).any())
 
 
 def _geometry(problem: Any) -> Iterator[str]:

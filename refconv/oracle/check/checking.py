@@ -35,6 +35,7 @@ def check_function(
     dtypes: tuple[str, ...] | None = None,
     drawn: int = 300,
     edge: bool = True,
+    stop: int | None = None,
     name: str = "",
 ) -> Report:
     """Whether ``function`` computes torch.nn.functional's ``op``, forward and backward.
@@ -46,6 +47,7 @@ def check_function(
         precision, algorithm: what it declares; they choose the bound (``bound.arithmetic``).
         dtypes: float32 and all that torch's CPU takes if None.
         drawn: cases drawn by hypothesis; ``edge``: whether the directed ones are run.
+        stop: end after so many calls that are wrong or suspect; None runs all cases.
 
     Raises:
         UsageError: refconv has no such op, or it is not defined for one of the dtypes.
@@ -58,7 +60,7 @@ def check_function(
     """
     job = job_of(name, op, seed, device, precision, algorithm, dtypes, drawn, edge)
     shown = name or script.name(function)
-    return examine(job, function, Here(function), Journal(None), budget, shown)
+    return examine(job, function, Here(function), Journal(None), budget, shown, stop=stop)
 
 
 def job_of(
@@ -95,17 +97,22 @@ def examine(
     budget: float,
     name: str,
     progress: Callable[[int], None] = lambda count: None,
+    stop: int | None = None,
 ) -> Report:
-    """Run a job and make its report."""
+    """Run a job and make its report; after ``stop`` bad calls, with what is known by then."""
     began = time.monotonic()
     outcomes = journal.begin(job)
     known = {o.index for o in outcomes}
     left = [i for i in range(len(job.cases)) if i not in known]
     progress(len(known))
+    bad = 0
     for outcome in engine.run(job, left, began + budget):
         journal.write(outcome)
         outcomes.append(outcome)
         progress(1)
+        bad += outcome.status in ("wrong", "suspect")
+        if stop is not None and bad >= stop:
+            break
     outcomes.sort(key=lambda o: o.index)
     found = sort(outcomes)
     report = Report.of(job, name, outcomes, found, time.monotonic() - began)

@@ -8,25 +8,16 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from math import prod
 from textwrap import shorten
 from typing import Any
 
 import msgspec
 
-from ...ops import OPS
-from . import (
-    replays_conv,
-    replays_memory,
-    replays_moves,
-    replays_numbers,
-    replays_pool,
-    replays_precision,
-)
 from .case import Case
+from .mistakes import FIRST, elected
 from .pattern import pattern
-from .replays import Replay, Scene, scene
+from .replays import Scene, scene
 from .sizes import size_words
 from .trial import Finding, Outcome, Settings, Trial
 from .where import common, nature_words, place_words
@@ -35,11 +26,7 @@ from .where import common, nature_words, place_words
 CALLS = 8
 #: Plain calls that are enough to leave the others out.
 ENOUGH = 3
-#: A mistake that fits none of so many calls is not tried on the others.
-FIRST = 4
 SECONDS = 5.0
-#: A mistake that fits fewer of the replayed calls than this share is not named.
-SHARE = 0.3
 
 #: What is said of a kind of failure that is no matter of values.
 _SAID: dict[str, str] = {
@@ -151,7 +138,8 @@ def _main(kinds: Counter[str]) -> str:
 
     Values tell most: they are explained if they are a fair part.
     """
-    known = {k: n for k, n in kinds.items() if k not in ("noise", *SURE)} or dict(kinds)
+    known = {k: n for k, n in kinds.items() if k not in ("noise", "unjudged", *SURE)}
+    known = known or {k: n for k, n in kinds.items() if k != "unjudged"} or dict(kinds)
     most = max(known, key=lambda k: known[k])
     values = known.get("value", 0)
     return "value" if values and 4 * values >= known[most] else most
@@ -238,7 +226,7 @@ def _values(
     if not scenes:
         text = "these calls fail only after other calls: something is kept between calls (a cache, "
         return f"{text}stale or unwritten memory)", _named(mine), (0, 0)
-    replay, votes = _elected(scenes, end)
+    replay, votes = elected(scenes, end)
     op = scenes[0].case.op
     where = [_named(mine), *_where(scenes, replay is not None)]
     if replay is not None:
@@ -248,7 +236,9 @@ def _values(
         where = where[:1]
     else:
         said = f"no known mistake of {op} gives these numbers"
-    if all(s.kept for s in scenes):
+    if all(s.changing for s in scenes):
+        said += "; the wrong elements change from run to run: a race, or unwritten memory"
+    elif all(s.kept for s in scenes):
         said += "; the wrong elements change with the calls before: stale or unwritten memory, or "
         said += "a cache"
     return said, ". ".join(where), (votes, len(scenes))
@@ -288,53 +278,6 @@ def _telling(mine: Sequence[tuple[Outcome, Case]]) -> Iterator[tuple[Outcome, Ca
         for queue in queues.values():
             if queue:
                 yield queue.pop(0)
-
-
-def _elected(scenes: Sequence[Scene], end: float) -> tuple[Replay | None, int]:
-    """The mistake that explains most; the plainest of those."""
-    best, most, votes = None, 0.0, 0
-    for replay in mistakes(scenes[0].case.op):
-        if time.monotonic() > end:
-            break
-        fits = [replay.fit(s) for s in scenes[:FIRST]]
-        if any(fits):
-            fits += [replay.fit(s) for s in scenes[FIRST:]]
-        total = sum(fits)
-        if total > most + 1e-9:
-            best, most, votes = replay, total, sum(f > 0 for f in fits)
-        if most == len(scenes):
-            break
-    if most < SHARE * len(scenes):
-        return None, 0
-    return best, votes
-
-
-@cache
-def mistakes(op: str) -> tuple[Replay, ...]:
-    """All mistakes of an op, the plainest first."""
-    kind = OPS[op].kind
-    rank = OPS[op].rank or 2
-    if kind in ("conv", "conv_transpose"):
-        names = ("input", "weight", "bias")
-        family = [*replays_memory.ways(), *replays_conv.ways(), *replays_numbers.replays(rank)]
-        family += replays_conv.replays(rank, kind == "conv_transpose")
-        family += replays_precision.replays(names)
-    else:
-        names = ("input", "indices") if kind == "max_unpool" else ("input",)
-        sliding = kind in ("max_pool", "avg_pool", "lp_pool", "unfold", "fold")
-        family = [*replays_numbers.replays(rank)] if sliding else []
-        if kind == "pad":
-            family += replays_moves.pad()
-        elif kind == "max_unpool":
-            family += replays_moves.unpool()
-        elif kind in ("unfold", "fold"):
-            family += replays_moves.columns(kind)
-        else:
-            family += replays_pool.replays(rank, kind)
-    family += replays_memory.replays(rank, names)
-    if kind not in ("conv", "conv_transpose"):
-        family += replays_precision.replays(names)
-    return tuple(family)
 
 
 def _where(scenes: Sequence[Scene], known: bool) -> list[str]:

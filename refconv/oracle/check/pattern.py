@@ -23,12 +23,14 @@ class Clause:
         passing: the passing calls in which it holds too.
         rank: how plain it is, 0 the plainest.
         weight: how much rarer it has to be than a plain statement.
+        about: the count that it is about, or its text.
     """
 
     text: str
     passing: frozenset[int]
     rank: int
     weight: float = 1.0
+    about: str = ""
 
 
 def pattern(failing: Sequence[Case], passing: Sequence[Case]) -> str:
@@ -50,6 +52,8 @@ def pattern(failing: Sequence[Case], passing: Sequence[Case]) -> str:
         left = frozenset.intersection(*(c.passing for c in group))
         if len(group) == 2 and min(len(c.passing) for c in group) == len(left):
             continue  # the other clause adds nothing
+        if len({c.about for c in group}) < len(group):
+            continue
         # A second clause must earn its place: it halves what is left, and removes several.
         cost = (len(left) + 2) * (2.0 if len(group) == 2 else 1.0)
         cost *= max(c.weight for c in group)
@@ -74,6 +78,7 @@ def _statements(failing: list[list[str]], passing: list[list[str]]) -> list[Clau
             frozenset(i for i, o in enumerate(others) if text in o),
             rank,
             3.0 if "multiple" in text else 1.0,
+            text,
         )
         for rank, text in enumerate(shared)
     ]
@@ -93,10 +98,10 @@ def _thresholds(counts: list[dict[str, int]], others: list[dict[str, int]]) -> l
                 i for i, o in enumerate(others)
                 if name in o and (o[name] >= edge if low else o[name] <= edge)
             )  # fmt: skip
-            text = f"{name} {'>=' if low else '<='} {edge:,}"
+            text = f"{name} {'>=' if low else '<='} {edge}"
             rest = [o[name] for i, o in enumerate(others) if name in o and i not in held]
             if rest:
                 beside = max(rest) if low else min(rest)
-                text += f" ({'at most' if low else 'at least'} {beside:,} elsewhere)"
-            made.append(Clause(text, held, rank + (0 if low else 100), 2.0 if low else 3.0))
+                text += f" ({'at most' if low else 'at least'} {beside} elsewhere)"
+            made.append(Clause(text, held, rank + (0 if low else 100), 2.0 if low else 3.0, name))
     return made

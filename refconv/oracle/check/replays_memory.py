@@ -29,33 +29,25 @@ def replays(rank: int, names: tuple[str, ...]) -> Iterator[Replay]:
     """
     held = (*names, GRADIENT)
     for name in held:
-        called = CALLED.get(name, name)
-        yield reading(
-            f"with the {called}'s memory read as if it were contiguous (its strides ignored)",
-            _dense, name,
-        )  # fmt: skip
+        of = CALLED.get(name, name)
+        text = f"with the {of}'s memory read as if it were contiguous (its strides ignored)"
+        yield reading(text, _dense, name)
     yield from _again(names)
-    yield from _images(held)
     for name in held:
-        called = CALLED.get(name, name)
-        yield reading(
-            f"with the {called} (channels first) read as channels_last, NHWC as NCHW in memory",
-            _to_last, name,
-        )  # fmt: skip
-        yield reading(
-            f"with the {called} read as if channels_last were contiguous (NCHW read as NHWC)",
-            _from_last, name,
-        )  # fmt: skip
+        of = CALLED.get(name, name)
+        text = f"with the {of}'s memory read as channels_last (NCHW read as NHWC)"
+        yield reading(text, _from_last, name)
+        text = f"with the {of}'s memory, laid out channels_last, read as NCHW"
+        yield reading(text, _to_last, name)
         if rank > 1:
-            yield reading(
-                f"with height and width of the {called} exchanged in memory", _turned, name
-            )
+            yield reading(f"with height and width of the {of} exchanged in memory", _turned, name)
     yield writing("with its result written in channels_last order (layout, memory)", _to_last)
     yield writing("with its result's channels_last memory read as contiguous", _from_last)
     if rank > 1:
         yield writing("with its result's height and width exchanged", _turned)
     yield from _placed(rank)
-    yield from _counted(held)
+    for replay in (*_images(held), *_counted(held)):
+        yield replace(replay, counted=True)
 
 
 def _dense(scene: Scene, name: str, t: Tensor) -> Tensor | None:

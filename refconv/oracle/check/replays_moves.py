@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from ...moves import PadProblem
 from .. import tables
 from ..reference import exact
-from .replays import GRADIENT, Found, Replay, Scene, numbers, reading, with_values, writing
+from .replays import GRADIENT, Change, Found, Replay, Scene, numbers, reading, with_values, writing
 
 Array = np.ndarray
 Tensor = torch.Tensor
@@ -52,13 +53,7 @@ def columns(op: str) -> Iterator[Replay]:
         ]
 
     for text, rule in (*order(False), *order(True)):
-
-        def change(
-            scene: Scene, name: str, t: Tensor, rule: Callable[[Any, Tensor], Tensor] = rule
-        ) -> Tensor | None:
-            shape = scene.problem.column_shape
-            return rule(scene.problem, t) if tuple(t.shape) == tuple(shape) else None
-
+        change = _column(rule)
         if op == "unfold":
             yield writing(text, change, "output")
             yield reading(f"{text} of the incoming gradient", change, GRADIENT)
@@ -68,9 +63,19 @@ def columns(op: str) -> Iterator[Replay]:
     for word, last in (("last", True), ("first", False)):
         yield Replay(
             f"whose blocks overwrite each other where they overlap (only the {word} one counts)",
-            lambda scene, last=last: _overwritten(scene, last),
+            partial(_overwritten, last=last),
         )
     yield Replay("divided by the number of blocks that overlap", _averaged)
+
+
+def _column(rule: Callable[[Any, Tensor], Tensor]) -> Change:
+    """A change of the array that holds columns."""
+
+    def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+        shape = scene.problem.column_shape
+        return rule(scene.problem, t) if tuple(t.shape) == tuple(shape) else None
+
+    return change
 
 
 def _overwritten(scene: Scene, last: bool) -> Iterator[Found]:
@@ -152,7 +157,7 @@ def pad() -> Iterator[Replay]:
     for mode in ("constant", "reflect", "replicate", "circular"):
         yield numbers(
             f"with mode={mode!r}",
-            lambda p, m=mode: None if p.mode == m else replace(p, mode=m, value=0),
+            partial(_in_mode, mode=mode),
         )
     yield numbers("with value=0 (the value ignored)", lambda p: replace(p, value=0))
     yield numbers("with value=1", lambda p: replace(p, value=1))
@@ -189,8 +194,12 @@ def pad() -> Iterator[Replay]:
         ("off", "whose padding is taken one cell further (off by one)"),
         ("turned", "with the order of its padding's cells reversed"),
     ):
-        yield numbers(text, lambda p, r=rule: _filled(p, r))
+        yield numbers(text, partial(_filled, rule=rule))
     yield Replay("whose gradient is overwritten, not added, where cells are shown twice", _shown)
+
+
+def _in_mode(problem: Any, mode: str) -> Any:
+    return None if problem.mode == mode else replace(problem, mode=mode, value=0)
 
 
 def _filled(problem: Any, rule: str) -> Any:

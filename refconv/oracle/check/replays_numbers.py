@@ -61,13 +61,18 @@ def replays(rank: int) -> Iterator[Replay]:
             yield numbers(text, _at(field, rest, usual))
     yield from _copied(rank)
     yield from _shifted(rank)
-    yield from _mixed(rank)
+    yield from _mixed()
     yield from _same()
 
 
 def _at(field: str, axes: Any, value: int) -> Callable[[Any], Any]:
     at = set(axes)
     return changed(field, lambda p, v: tuple(value if a in at else n for a, n in enumerate(v)))
+
+
+def _picked(field: str, order: Size) -> Callable[[Any], Any]:
+    """Each axis has the number of another, ``order[axis]``."""
+    return changed(field, lambda p, v: tuple(v[o] for o in order))
 
 
 def _permuted(rank: int) -> Iterator[Replay]:
@@ -79,36 +84,33 @@ def _permuted(rank: int) -> Iterator[Replay]:
             continue
         how = " and ".join(names[a] for a in moved) + " exchanged"
         if len(moved) == 3:
-            how = "axes rotated: " + ", ".join(f"{names[o]} for {n}" for n, o in zip(names, order))
-
-        def rule(p: Any, v: Size, order: Size = order) -> Size:
-            return tuple(v[o] for o in order)
-
+            pairs = zip(names, order, strict=True)
+            how = "axes rotated: " + ", ".join(f"{names[o]} for {n}" for n, o in pairs)
         for field in FIELDS:
-            yield numbers(f"with its {field}'s {how}", changed(field, rule))
+            yield numbers(f"with its {field}'s {how}", _picked(field, order))
+        yield numbers(f"with the {how} of all its numbers", _all_picked(order))
 
-        def all_of(p: Any, rule: Any = rule) -> Any:
-            for field in FIELDS:
-                p = changed(field, rule)(p) or p
-            return p
 
-        yield numbers(f"with the {how} of all its numbers", all_of)
+def _all_picked(order: Size) -> Callable[[Any], Any]:
+    def change(problem: Any) -> Any:
+        for field in FIELDS:
+            problem = _picked(field, order)(problem) or problem
+        return problem
+
+    return change
 
 
 def _copied(rank: int) -> Iterator[Replay]:
     """One axis's number used for another, or for all."""
-    names = AXES[rank]
+    names, every = AXES[rank], range(rank)
     for field in FIELDS if rank > 1 else ():
-        for a in range(rank):
-            text = f"with the {field} of {names[a]} on every axis"
-            yield numbers(text, changed(field, lambda p, v, a=a: (v[a],) * len(v)))
-        for a, b in permutations(range(rank), 2) if rank > 2 else ():
-
-            def rule(p: Any, v: Size, a: int = a, b: int = b) -> Size:
-                return tuple(v[a] if c == b else n for c, n in enumerate(v))
-
-            text = f"with {names[a]}'s {field} on {names[b]}"
-            yield numbers(text, changed(field, rule))
+        for a in every:
+            yield numbers(
+                f"with the {field} of {names[a]} on every axis", _picked(field, (a,) * rank)
+            )
+        for a, b in permutations(every, 2) if rank > 2 else ():
+            order = tuple(a if c == b else c for c in every)
+            yield numbers(f"with {names[a]}'s {field} on {names[b]}", _picked(field, order))
 
 
 def _remainder(p: Any, a: int) -> int:
@@ -131,55 +133,62 @@ def _pads(p: Any, a: int) -> tuple[int, int]:
     return pad if isinstance(pad, tuple) else (pad, pad)
 
 
+Rule = Callable[[Any, int, int], int]
+
+
+def each(field: str, rule: Rule) -> Callable[[Any], Any]:
+    """A change of one field by ``rule(problem, axis, number)``."""
+    return changed(field, lambda p, v: tuple(rule(p, a, n) for a, n in enumerate(v)))
+
+
+def _more(by: int, when: Callable[[Any, int, int], bool]) -> Callable[[Any], Any]:
+    """More padding in front on some axes."""
+    return each("padding", lambda p, a, n: n + by * when(p, a, n))
+
+
+def _on(axis: int) -> Callable[[Any, int, int], bool]:
+    return lambda p, a, n: a == axis
+
+
 def _shifted(rank: int) -> Iterator[Replay]:
     """All windows begin earlier or later."""
 
-    def each(rule: Callable[[Any, int, int], int]) -> Callable[[Any], Any]:
-        return changed("padding", lambda p, v: tuple(rule(p, a, n) for a, n in enumerate(v)))
+    def tail(p: Any, a: int) -> int:
+        more = get(p, "output_padding")
+        return more[a] if more else 0
 
     yield numbers(
         "with all of its padding in front (the padding on the wrong side)",
-        each(lambda p, a, n: n + _pads(p, a)[1]),
-    )
-    yield numbers(
-        "with all of its padding behind (the padding on the wrong side)", each(lambda p, a, n: 0)
+        each("padding", lambda p, a, n: n + _pads(p, a)[1]),
     )
     yield numbers(
         "with the cells that the stride leaves over in front instead of behind (windows counted "
         "from the end)",
-        each(lambda p, a, n: n - _remainder(p, a)),
+        each("padding", lambda p, a, n: n - _remainder(p, a)),
     )
     yield numbers(
         "with output_padding in front instead of behind (the output shifted)",
-        each(lambda p, a, n: n - (get(p, "output_padding") or (0,) * rank)[a]),
+        each("padding", lambda p, a, n: n - tail(p, a)),
     )
     yield numbers(
         "with output_padding taken off in front (the output shifted)",
-        each(lambda p, a, n: n + (get(p, "output_padding") or (0,) * rank)[a]),
+        each("padding", lambda p, a, n: n + tail(p, a)),
     )
-    for by, word in ((1, "one cell more"), (-1, "one cell less")):
-        yield numbers(f"with {word} of padding in front", each(lambda p, a, n, by=by: n + by))
+    for by, word in ((1, "with one cell more of padding"), (-1, "with one cell less of padding")):
+        yield numbers(f"{word} in front (shifted)", _more(by, lambda p, a, n: True))
         yield numbers(
-            f"with {word} of padding in front where there is any",
-            each(lambda p, a, n, by=by: n + by if n else n),
+            f"{word} in front where there is any (shifted)", _more(by, lambda p, a, n: n > 0)
         )
         yield numbers(
-            f"with {word} of padding in front where the kernel is even (shifted)",
-            each(lambda p, a, n, by=by: n + by * (p.kernel[a] % 2 == 0)),
+            f"{word} in front where the kernel is even (shifted)",
+            _more(by, lambda p, a, n: p.kernel[a] % 2 == 0),
         )
         for b in range(rank if rank > 1 else 0):
-            yield numbers(
-                f"with {word} of padding in front on {AXES[rank][b]}",
-                each(lambda p, a, n, by=by, b=b: n + by * (a == b)),
-            )
+            yield numbers(f"{word} in front on {AXES[rank][b]} (shifted)", _more(by, _on(b)))
 
 
-def _mixed(rank: int) -> Iterator[Replay]:
+def _mixed() -> Iterator[Replay]:
     """One number in the place of another, or off by something."""
-
-    def each(field: str, rule: Callable[[Any, int, int], int]) -> Callable[[Any], Any]:
-        return changed(field, lambda p, v: tuple(rule(p, a, n) for a, n in enumerate(v)))
-
     yield numbers("with its stride as dilation", each("dilation", lambda p, a, n: p.stride[a]))
     yield numbers("with its dilation as stride", each("stride", lambda p, a, n: p.dilation[a]))
     yield numbers(

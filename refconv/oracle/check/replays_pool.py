@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -11,14 +12,15 @@ import numpy as np
 
 from ...problem import PoolProblem
 from .. import tables
-from ..bound import LARGEST
 from ..reference import exact
+from . import replays_maxima
 from .replays import Found, Replay, Scene, numbers, with_values
+from .replays_maxima import right, taken
 
 Array = np.ndarray
 
 
-def replays(rank: int, kind: str) -> Iterator[Replay]:
+def replays(kind: str) -> Iterator[Replay]:
     """The plainest first.
 
     Args:
@@ -29,9 +31,7 @@ def replays(rank: int, kind: str) -> Iterator[Replay]:
     if kind == "lp_pool":
         yield from _norms()
     elif "max" in kind:
-        yield from _maxima()
-        yield from _indices(rank)
-        yield from _sent(rank)
+        yield from replays_maxima.replays()
     else:
         yield from _divisors()
     yield from _overlaps("max" in kind)
@@ -80,7 +80,7 @@ def _adaptive() -> Iterator[Replay]:
         ("ceil", "with adaptive windows of ceil(in / out) cells, side by side"),
         ("one size", "with adaptive windows that are all ceil(in / out) cells long"),
     ):
-        yield numbers(text, lambda p, rule=rule: _ruled(p, rule))
+        yield numbers(text, partial(_ruled, rule=rule))
 
 
 def _divisors() -> Iterator[Replay]:
@@ -105,43 +105,30 @@ def _divisors() -> Iterator[Replay]:
         regular(lambda p: {"divisor": prod(p.kernel)}),
     )
     yield numbers("with a divisor of 1 (not divided at all)", lambda p: replace(p, divisor=1))
-    yield Replay("whose whole numbers are divided before they are summed", _divided_first)
+    yield Replay("whose integers are divided before they are summed", _divided_first)
     for name, rule in (("down", np.floor), ("to nearest", np.rint), ("up", np.ceil)):
-        yield Replay(
-            f"whose whole numbers are divided and rounded {name} instead of towards zero",
-            lambda scene, rule=rule: _rounded(scene, rule),
-        )
-
-
-def _taken(scene: Scene, outside: Any) -> tuple[Array, Array]:
-    """What the taps of every window hold, and where they are.
-
-    Shapes: (planes, taps, windows), (taps, windows)
-    """
-    p = scene.problem
-    table = tables.of_pool(p)
-    x = exact(scene.arrays["input"]).reshape(prod(p.lead), prod(p.in_size))
-    return np.where(table >= 0, x[:, np.maximum(table, 0)], outside), table
+        text = f"whose integers are divided and rounded {name} instead of towards zero"
+        yield Replay(text, partial(_rounded, rule=rule))
 
 
 def _back(scene: Scene, name: str, values: Array) -> Found:
-    """Values of all windows as a result; None of a result is asked for in vain."""
+    """Values of all windows as a result."""
     return {name: values.reshape(scene.problem.output_shape)}
 
 
 def _divided_first(scene: Scene) -> Iterator[Found]:
     if not _whole(scene):
         return
-    taken, _ = _taken(scene, 0)
-    divisor = np.broadcast_to(tables.divisors(scene.problem), taken.shape[1:])
+    held, _ = taken(scene, 0)
+    divisor = np.broadcast_to(tables.divisors(scene.problem), held.shape[1:])
     for rule in (np.trunc, np.floor, np.rint):
-        yield _back(scene, "output", rule(taken / divisor).sum(axis=1).astype(np.int64))
+        yield _back(scene, "output", rule(held / divisor).sum(axis=1).astype(np.int64))
 
 
 def _rounded(scene: Scene, rule: Callable[[Array], Array]) -> Iterator[Found]:
     if _whole(scene):
-        taken, _ = _taken(scene, 0)
-        mean = taken.sum(axis=1) / tables.divisors(scene.problem)
+        held, _ = taken(scene, 0)
+        mean = held.sum(axis=1) / tables.divisors(scene.problem)
         yield _back(scene, "output", rule(mean).astype(np.int64))
 
 
@@ -151,20 +138,20 @@ def _whole(scene: Scene) -> bool:
 
 def _norms() -> Iterator[Replay]:
     for norm in (1.0, 2.0, 3.0, float("inf")):
-        yield numbers(f"with norm_type={norm:g}", lambda p, norm=norm: replace(p, norm=norm))
+        yield numbers(f"with norm_type={norm:g}", partial(replace, norm=norm))
 
     def total(scene: Scene) -> Iterator[Found]:
-        taken, _ = _taken(scene, 0.0)
-        if taken.dtype.kind == "f":
+        held, _ = taken(scene, 0.0)
+        if held.dtype.kind == "f":
             with np.errstate(all="ignore"):
-                yield _back(scene, "output", (taken**scene.problem.norm).sum(axis=1))
+                yield _back(scene, "output", (held**scene.problem.norm).sum(axis=1))
 
     def unscaled(scene: Scene) -> Iterator[Found]:
-        taken, table = _taken(scene, 0.0)
-        if taken.dtype.kind == "f":
+        held, table = taken(scene, 0.0)
+        if held.dtype.kind == "f":
             norm = scene.problem.norm
             with np.errstate(all="ignore"):
-                sums = (taken**norm).sum(axis=1)
+                sums = (held**norm).sum(axis=1)
                 yield _back(scene, "output", sums ** (1 / norm))
                 count = (table >= 0).sum(axis=0)
                 yield _back(scene, "output", (sums / count) ** (1 / norm))
@@ -186,7 +173,7 @@ def _overlaps(largest: bool) -> Iterator[Replay]:
         made = np.zeros((len(dy), prod(p.in_size)), dy.dtype)
         order = range(dy.shape[1]) if last else reversed(range(dy.shape[1]))
         if largest:
-            at = right_indices(scene).reshape(len(dy), -1)
+            at = right(scene)[1]
             for o in order:
                 made[np.arange(len(dy)), at[:, o]] = dy[:, o]
         else:
@@ -201,5 +188,5 @@ def _overlaps(largest: bool) -> Iterator[Replay]:
         yield Replay(
             "whose gradient is overwritten, not added, where windows overlap (only the "
             f"{word} window counts)",
-            lambda scene, last=last: run(scene, last),
+            partial(run, last=last),
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
 
-from .replays import GRADIENT, Found, Replay, Scene, reading, writing
+from .replays import GRADIENT, Change, Found, Replay, Scene, reading, writing
 from .where import tf32
 
 Tensor = torch.Tensor
@@ -41,14 +41,8 @@ def replays(names: tuple[str, ...]) -> Iterator[Replay]:
     """
     factors = tuple(n for n in ("input", "weight") if n in names)
 
-    def rounded(rule: Callable[[Tensor], Tensor]) -> Any:
-        def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
-            return rule(t) if t.dtype == torch.float32 else None
-
-        return change
-
     for name, rule in ROUNDINGS.items():
-        both = rounded(rule)
+        both = _single(rule)
         yield reading(f"with inputs rounded to {name} (lost precision)", both, *factors, GRADIENT)
         if len(factors) > 1:
             for one in (*factors, GRADIENT):
@@ -59,45 +53,52 @@ def replays(names: tuple[str, ...]) -> Iterator[Replay]:
     for name, dtype in HALVES.items():
         yield Replay(
             f"with its weight gradient accumulated image by image in {name}",
-            lambda scene, dtype=dtype: _images(scene, dtype),
+            partial(_images, dtype=dtype),
         )
-        yield writing(
-            f"with its result rounded to {name} (precision lost in a cast)",
-            lambda s, n, t, dtype=dtype: t.to(dtype).to(t.dtype) if s.case.dtype in WIDE else None,
-        )
+        yield writing(f"with its result rounded to {name} (lost in a cast)", _cast(dtype))
+
+
+def _single(rule: Callable[[Tensor], Tensor]) -> Change:
+    """A rounding of float32."""
+    return lambda scene, name, t: rule(t) if t.dtype == torch.float32 else None
+
+
+def _cast(dtype: torch.dtype) -> Change:
+    def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+        return t.to(dtype).to(t.dtype) if scene.case.dtype in WIDE else None
+
+    return change
+
+
+def _floating(rule: Callable[[Tensor], Tensor]) -> Change:
+    return lambda scene, name, t: rule(t) if t.is_floating_point() else None
+
+
+def _complex(rule: Callable[[Tensor], Tensor]) -> Change:
+    return lambda scene, name, t: rule(t) if t.is_complex() else None
 
 
 def _special(names: tuple[str, ...]) -> Iterator[Replay]:
     """NaN, infinities and imaginary parts that are lost."""
-
-    def floating(rule: Callable[[Tensor], Tensor]) -> Any:
-        return lambda scene, name, t: rule(t) if t.is_floating_point() else None
 
     def limit(t: Tensor) -> Tensor:
         most = torch.finfo(t.dtype).max
         return torch.where(t.isinf(), t.sign() * most, t)
 
     for name in names:
-        yield reading(
-            f"with NaN in its {name} read as 0 (special values)",
-            floating(lambda t: torch.where(t.isnan(), 0, t)), name,
-        )  # fmt: skip
-        yield reading(
-            f"with infinities in its {name} saturated to the largest number (special values)",
-            floating(limit), name,
-        )  # fmt: skip
-        yield reading(
-            f"with infinities in its {name} read as 0 (special values)",
-            floating(lambda t: torch.where(t.isinf(), 0, t)), name,
-        )  # fmt: skip
-        yield reading(
-            f"with its {name} conjugated (complex numbers)",
-            lambda s, n, t: t.conj().resolve_conj() if t.is_complex() else None, name,
-        )  # fmt: skip
-        yield reading(
-            f"with the imaginary part of its {name} dropped (complex numbers)",
-            lambda s, n, t: t.real.to(t.dtype) if t.is_complex() else None, name,
-        )  # fmt: skip
+        for text, change in (
+            ("with NaN in its {} read as 0 (special values)",
+             _floating(lambda t: torch.where(t.isnan(), 0, t))),
+            ("with infinities in its {} saturated to the largest number (special values)",
+             _floating(limit)),
+            ("with infinities in its {} read as 0 (special values)",
+             _floating(lambda t: torch.where(t.isinf(), 0, t))),
+            ("with its {} conjugated (complex numbers)",
+             _complex(lambda t: t.conj().resolve_conj())),
+            ("with the imaginary part of its {} dropped (complex numbers)",
+             _complex(lambda t: t.real.to(t.dtype))),
+        ):  # fmt: skip
+            yield reading(text.format(name), change, name)
 
 
 def _whole() -> Iterator[Replay]:
@@ -113,21 +114,21 @@ def _whole() -> Iterator[Replay]:
 
         return Replay(text, run)
 
-    def clipped(want: np.ndarray, dtype: str) -> np.ndarray:
-        info = np.iinfo(dtype)
-        return want.clip(info.min, info.max)
-
-    yield summed("whose integer sums saturate instead of wrapping (overflow)", clipped)
+    yield summed("whose integer sums saturate instead of wrapping (overflow)", _clipped)
     for width in (8, 16, 32):
-        signed = f"int{width}"
-        yield summed(
-            f"whose integers are summed in {width} bits (an accumulator that wraps, overflow)",
-            lambda want, dtype, signed=signed: want.astype(signed),
-        )
-        yield summed(
-            f"whose integer sums saturate in {width} bits (overflow)",
-            lambda want, dtype, signed=signed: clipped(want, signed),
-        )
+        text = f"whose integers are summed in {width} bits (an accumulator that wraps, overflow)"
+        yield summed(text, partial(_narrow, width=width))
+        text = f"whose integer sums saturate in {width} bits (overflow)"
+        yield summed(text, partial(_clipped, width=width))
+
+
+def _narrow(want: np.ndarray, dtype: str, width: int) -> np.ndarray:
+    return want.astype(f"int{width}")
+
+
+def _clipped(want: np.ndarray, dtype: str, width: int = 0) -> np.ndarray:
+    info = np.iinfo(f"int{width}" if width else dtype)
+    return want.clip(info.min, info.max)
 
 
 def _images(scene: Scene, dtype: torch.dtype) -> Iterator[Found]:

@@ -20,8 +20,8 @@ from .case import FORMULAS, Case, encode
 from .sparse import FEW, Cells, cells, fewest
 from .trial import Outcome, Settings, attempt
 
-#: Share of the time that is spent on simpler calls; the rest is for sparser inputs.
-_CALLS = 0.6
+#: Shares of the time after which simpler calls, and then sparser inputs, are no longer looked for.
+_CALLS, _CELLS = 0.6, 0.9
 #: Outputs may become this large: an argument that is left out can make one larger.
 _ROOM = 100_000
 #: Arrays up to this size are made plainer first; larger ones, smaller.
@@ -72,8 +72,8 @@ class _Search:
 
     def __init__(self, function: Callable[..., Any], settings: Settings, seconds: float) -> None:
         self.function, self.settings = function, settings
-        began = time.monotonic()
-        self.deadline, self.end = began + _CALLS * seconds, began + seconds
+        self.began, self.seconds = time.monotonic(), seconds
+        self.deadline = self.began + _CALLS * seconds
         self.kinds: set[str] = set()
         self.rule, self.room = "", 0
         self._tried: set[bytes] = set()
@@ -122,7 +122,7 @@ class _Search:
             before = case
             for part in parts:
                 case = part(case)
-        self.deadline = self.end
+        self.deadline = self.began + _CELLS * self.seconds
         return case if case.way == "again" else self._repeatable(case, self._sparser(case))
 
     def _repeatable(self, sized: Case, sparse: Case) -> Case:
@@ -178,6 +178,7 @@ class _Search:
             dense = [replace(case, values=kind, nonzero=()) for kind in FORMULAS[1:]]
             found = self._first(dense)
             case = self._fewest(found) if found else case
+            self.deadline = self.began + self.seconds
             whole = tuple(k if k is None or len(k) <= FEW else None for k in case.nonzero)
             return self._first([replace(case, nonzero=whole)]) or case
         return self._first([replace(case, values="ones")]) or case

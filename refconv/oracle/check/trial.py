@@ -304,9 +304,9 @@ def judged(
         real: whether its numbers are such that a model of noise applies to them.
     """
     about = problem if e.name in ("output", "indices") else None
-    declared = {"precision": settings.precision, "algorithm": settings.algorithm}
-    limit = e.bound(**declared)
-    usual = e.noise(**declared) if real else None
+    precision, algorithm = settings.precision, settings.algorithm
+    limit = e.bound(precision, algorithm=algorithm)
+    usual = e.noise(precision, algorithm=algorithm) if real else None
     v = verdict.compare(got, e.want, limit, about, usual)
     ratio = v.ratio if v.ratio is not None and v.ratio < float("inf") else None
     return Finding(

@@ -8,9 +8,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from ..bound import Sum
+from ..reference import Expected
 from .replays import Scene, near, right_is_whole, tolerated
 from .replays_numbers import AXES
 
+#: Errors that are a smaller share of the terms' sum may be roundings.
+SMALL = 2.0**-5
 #: Names of axes: of one cell and of several.
 PLURAL = {
     "image": "images", "channel": "channels", "plane": "planes", "depth": "depth slices",
@@ -165,9 +169,9 @@ def _held(
         yield "they hold only the bias: nothing was added"
     if got.dtype.kind == "f" and len(got) > 1:
         ratio = got / np.where(want == 0, np.nan, want)
-        middle = float(np.nanmedian(ratio))
+        middle = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else np.nan
         spread = float(np.nanmax(np.abs(ratio - middle)))
-        if abs(middle - 1) > 1e-6 and spread <= 0.02 * abs(middle - 1):
+        if np.isfinite(middle) and abs(middle - 1) > 1e-6 and spread <= 0.02 * abs(middle - 1):
             yield f"they are {_number(middle)} times the right value"
             yield "they are a constant times the right value (a scale, or a divisor)"
     apart = got - want
@@ -225,32 +229,31 @@ def _rounded(scene: Scene, name: str) -> Iterator[str]:
         for word, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
             if bool((value.to(dtype).double() == value).all()):
                 yield f"every element is a {word} number: the result was rounded to {word}"
-    scale = getattr(e.law, "scale", None)
-    if scale is None:
-        return
-    share = np.abs(got - e.want) / np.where(scale > 0, scale, np.inf)
-    most = float(share.max(initial=0.0))
-    if 0 < most < 2.0**-6:
-        yield "the errors are roundings: precision is lost (" + _bits(scene, name, most) + ")"
+    law = e.law
+    if isinstance(law, Sum):
+        share = np.abs(got - e.want) / np.where(law.scale > 0, law.scale, np.inf)
+        if 0 < share.max(initial=0.0) < SMALL:
+            yield from _arithmetic(e, got, law)
+            yield "the errors are small, like roundings: precision is lost"
 
 
-def _bits(scene: Scene, name: str, most: float) -> str:
-    """The least lossy arithmetic that could have made these errors."""
-    e, got = scene.right[name], scene.got[name]
-    size = f"at most 2^{np.log2(most):.1f} of the sum of the terms' absolute values"
-    if e.dtype == "float64":
-        limit = e.bound(dtype="float32").tolerance
-        inside = limit is not None and bool((np.abs(got - e.want) <= limit).all())
-        return f"{size}, as float32 arithmetic could make them" if inside else size
-    single = {"tf32": "TF32 inputs", "fp16": "fp16 inputs", "bf16": "bf16 inputs"}
-    half = {"narrow": f"products or sums rounded to {e.dtype}, a {e.dtype} accumulator"}
-    if scene.case.dtype not in ("float16", "bfloat16"):
-        half = {"fp16_acc": "an fp16 accumulator", "bf16_acc": "a bf16 accumulator"}
-    for precision, text in {**(single if e.dtype == "float32" else {}), **half}.items():
-        limit = e.bound(precision=precision).tolerance
+def _arithmetic(e: Expected, got: np.ndarray, law: Sum) -> Iterator[str]:
+    """Every arithmetic that could have made these errors, the least lossy first."""
+    wide = e.dtype in ("float32", "float64")
+    known = [("float32", "ieee", "float32 arithmetic")] if e.dtype == "float64" else []
+    if law.product and wide:
+        known += [
+            ("float32", p, f"{p} inputs".replace("tf", "TF")) for p in ("tf32", "fp16", "bf16")
+        ]
+    if wide:
+        known += [("float32", f"{p}_acc", f"a {p} accumulator") for p in ("fp16", "bf16")]
+    else:
+        text = f"a {e.dtype} accumulator (sums or products rounded to {e.dtype})"
+        known += [(e.dtype, "narrow", text)]
+    for dtype, precision, text in known:
+        limit = e.bound(precision=precision, dtype=dtype).tolerance
         if limit is not None and bool((np.abs(got - e.want) <= limit).all()):
-            return f"{size}, as {text} could make them"
-    return size
+            yield f"the errors are what {text} could make: precision is lost"
 
 
 def common(words: Sequence[Sequence[str]], most: int = 1, part: bool = False) -> str:
