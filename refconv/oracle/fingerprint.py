@@ -154,7 +154,8 @@ def _inputs(case: _Case, e: Expected, ratio: float, at_zero: np.ndarray) -> Foun
     alike = {n for n in left if left[n] <= 1.2 * left[best]}
     if {"tf32 inputs", "fp16 inputs"} <= alike:
         return "11-bit inputs: tf32 or fp16", text + "; only numbers beyond 65504 tell these apart"
-    return best.partition(",")[0], text + ("" if "," not in best else " (truncated)")
+    name, _, way = best.partition(", ")
+    return name, f"{text} ({way})" if way else text
 
 
 def _narrow_sums(case: _Case, e: Expected, ratio: float, at_zero: np.ndarray) -> Found:
@@ -287,11 +288,16 @@ def _digits(values: np.ndarray, digits: int, to: Callable[..., np.ndarray]) -> n
 
 _INPUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tf32 inputs": lambda a: _digits(a, 11, np.rint),
+    "tf32 inputs, ties away from 0": lambda a: _digits(a, 11, _ties_away),  # PTX cvt.rna.tf32
     "tf32 inputs, truncated": lambda a: _digits(a, 11, np.trunc),
     "fp16 inputs": lambda a: quantise(a, "float16"),
     "bf16 inputs": lambda a: quantise(a, "bfloat16"),
     "bf16 inputs, truncated": lambda a: _digits(a, 8, np.trunc),
 }
+
+
+def _ties_away(a: np.ndarray) -> np.ndarray:
+    return np.trunc(a + np.copysign(0.5, a))
 
 
 def _transforms() -> Iterator[tuple[int, tuple[Any, ...]]]:

@@ -174,8 +174,11 @@ def _plainly(kind: str, bad: Sequence[tuple[Outcome, Case]]) -> tuple[str, str]:
     named = ", ".join(dict.fromkeys(f.result for f in faults))
     op = mine[0][1].op
     cause = f"{op} {_SAID.get(kind, kind)}"
+    reasons = {f.reason for f in faults}
     if kind in ("repeat", "missing", "dtype"):
         cause += f": {named}"
+    if kind == "strides" and len(reasons) == 1:
+        return f"{cause}: {reasons.pop()}", ""
     return cause, f"for one: {shorten(faults[0].reason, 160)}" if faults[0].reason else ""
 
 
@@ -230,7 +233,10 @@ def _values(
     op = scenes[0].case.op
     where = [_named(mine), *_where(scenes, replay is not None)]
     if replay is not None:
-        said = f"equals {op} {replay.text} ({votes} of {len(scenes)} failing calls)"
+        named = dict.fromkeys(n for s in scenes for n in s.wrong)
+        subject = "" if {"output", "indices"} & named.keys() else f"{', '.join(named)} "
+        that = "that of " if subject else ""
+        said = f"{subject}equals {that}{op} {replay.text} ({votes} of {len(scenes)} failing calls)"
     elif where[1:]:
         said = ". ".join(where[1:]) + f" (no known mistake of {op} gives these numbers)"
         where = where[:1]

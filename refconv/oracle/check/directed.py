@@ -75,8 +75,9 @@ def _layouts(base: list[Case]) -> Iterator[Case]:
 
 def _dtypes(base: list[Case], dtypes: tuple[str, ...]) -> Iterator[Case]:
     """Every other dtype: forward, and all gradients."""
-    for dtype in dtypes[1:]:
-        for case in _spread(base, 10):
+    for i, dtype in enumerate(dtypes[1:]):
+        many = 40 if dtype in FLOATS else 10
+        for case in _spread(base[i:], many):  # not the same ones for every dtype
             other = replace(case, dtype=dtype, why=f"{dtype}: {case.why}")
             yield other
             if differentiable(other):

@@ -55,6 +55,7 @@ def calls(op: str) -> Iterator[Case]:
     yield conv(op, "depthwise", c=1, k=1, g=6, padding=(1, 1, 1), kernel=(2, 3, 3))
     yield conv(op, "depthwise, two filters a channel", c=1, k=2, g=3, stride=(1, 2, 2))
     yield conv(op, "kernel of one cell", c=5, k=3, kernel=(1, 1, 1))
+    yield conv(op, "kernel of one cell, five images", c=8, k=6, n=5, kernel=(1, 1, 1))
     yield conv(op, "kernel of one cell, stride", c=5, kernel=(1, 1, 1), stride=(2, 3, 2))
     yield conv(op, "kernel of one cell, padding", kernel=(1, 1, 1), padding=(1, 0, 2))
     yield conv(op, "one channel", c=1, k=1, n=1, padding=(1, 1, 1))
@@ -119,6 +120,9 @@ def more(op: str, dtypes: tuple[str, ...]) -> Iterator[Case]:
                         kernel=(3, 9, 11), bias=False)  # fmt: skip
             many = conv(op, f"{dtype}, many images", n=32, c=4, k=3, size=(1, 4, 9),
                         kernel=(1, 2, 2), bias=False)  # fmt: skip
+            cell = conv(op, f"{dtype}, kernel of one cell, nine images", n=9, c=16, k=17,
+                        size=(2, 3, 5), kernel=(1, 1, 1))  # fmt: skip
+            yield replace(cell, dtype=dtype, grad="random")
             for case in (deep, wide, many):
                 for seed in range(3):
                     grad = "random" if seed or case is many else ""

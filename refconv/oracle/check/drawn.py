@@ -35,7 +35,7 @@ def argument(draw: Any, values: tuple[int, ...]) -> Any:
 
 
 def _batch(draw: Any) -> tuple[int, ...]:
-    return draw(st.sampled_from([(1,), (2,), (), (3,), (0,)]))
+    return draw(st.sampled_from([(1,), (2,), (), (3,), (0,), (5,), (9,)]))
 
 
 def _case(draw: Any, op: str, shapes: Any, kwargs: dict[str, Any], limit: int = 0) -> Case:

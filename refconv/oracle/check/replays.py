@@ -306,8 +306,11 @@ def reading(text: str, change: Change, *names: str) -> Replay:
         made = {}
         for name in names:
             other = change(scene, name, held[name]) if name in held else None
-            if other is not None and not same(other, held[name]):
-                made[name] = other
+            if other is None or same(other, held[name]):
+                continue
+            if name != "bias" and not other.any():
+                return  # nothing is left: that says nothing of what was meant
+            made[name] = other
         if not made:
             return
         found = scene.due(**made)

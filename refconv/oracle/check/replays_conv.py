@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .replays import Change, Found, Replay, Scene, pulled, reading, writing
+from ... import window
+from .replays import GRADIENT, Change, Found, Replay, Scene, pulled, reading, writing
 from .replays_channels import first_only
 from .replays_numbers import AXES, get
 
@@ -22,7 +24,7 @@ def replays(rank: int, transposed: bool) -> Iterator[Replay]:
     yield from _kernel(rank)
     yield from _bias()
     yield from _padding()
-    yield from _gradients()
+    yield from _gradients(rank)
     if transposed:
         yield from _transposed()
 
@@ -194,7 +196,29 @@ def _padded(fill: Fill) -> Callable[[Scene], Iterator[Found]]:
     return run
 
 
-def _gradients() -> Iterator[Replay]:
+_BORDER = "without the windows that reach into the padding (the border)"
+
+
+def _inner(axes: set[int]) -> Change:
+    """Only what belongs to windows that lie in the input, on some axes."""
+
+    def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+        p = scene.problem
+        if p.transposed or not scene.simple:
+            return None
+        for a in axes:
+            taps = window.taps_per_output(
+                np.arange(t.shape[a]), p.in_size[a], p.kernel[a], p.stride[a], p.padding[a][0],
+                p.dilation[a],
+            )  # fmt: skip
+            inside = torch.from_numpy(taps == p.kernel[a])
+            t = torch.where(inside.view(-1, *(1,) * (-a - 1)), t, 0)
+        return t
+
+    return change
+
+
+def _gradients(rank: int) -> Iterator[Replay]:
     """Gradients that leave something out."""
     text = "of which only the first channel is written (the others are zero)"
     yield writing(text, _one_channel, "output", "grad_input")
@@ -213,6 +237,10 @@ def _gradients() -> Iterator[Replay]:
         "with its input and output channels exchanged",
         lambda s, n, t: t.transpose(0, 1) if t.shape[0] == t.shape[1] else None, "grad_weight",
     )  # fmt: skip
+    for axes in ({a} for a in range(-rank, 0)) if rank > 1 else ():
+        where = f" along {AXES[rank][min(axes)]}"
+        yield reading(f"{_BORDER}{where}", _inner(axes), GRADIENT)
+    yield reading(_BORDER, _inner(set(range(-rank, 0))), GRADIENT)
     yield Replay(
         "that counts cells which the stride skips (the stride is larger than the kernel)", _skipped
     )

@@ -16,7 +16,7 @@ from .replays_numbers import AXES
 Tensor = torch.Tensor
 CALLED = {GRADIENT: "incoming gradient"}
 #: Where counters of a narrower type end.
-LIMITS = (2**8, 2**15 - 1, 2**15, 2**16 - 1, 2**16, 2**24)
+LIMITS = (2**16, 2**16 - 1, 2**15, 2**15 - 1, 2**24, 2**8)
 #: Where blocks end.
 SMALL = (4, 8, 16, 32, 64)
 
@@ -46,7 +46,7 @@ def replays(rank: int, names: tuple[str, ...]) -> Iterator[Replay]:
     if rank > 1:
         yield writing("with its result's height and width exchanged", _turned)
     yield from _placed(rank)
-    for replay in (*_images(held), *_counted(held)):
+    for replay in (*_counted(held), *_images(held)):
         yield replace(replay, counted=True)
 
 
@@ -311,8 +311,9 @@ def _counted(held: tuple[str, ...]) -> Iterator[Replay]:
             yield reading(text, _flat(limit, True), name)
         yield writing(f"with a linear index into its result that {word}", _flat(limit, True))
         yield writing(f"whose results from element {limit} on are zero", _flat(limit, False))
-    for which, many in (("batch", "images"), ("channel", "channels"), ("column", "columns")):
-        for limit in (*SMALL, *LIMITS):
+    kinds = (("batch", "images"), ("channel", "channels"), ("column", "columns"))
+    for limit in (*LIMITS, *SMALL):
+        for which, many in kinds:
             text = f"whose {many} from {limit} on"
             bits = " (counted in too few bits, overflow)" if limit > SMALL[-1] else ""
             yield writing(f"{text} repeat the first ones{bits}", _repeats(which, limit))

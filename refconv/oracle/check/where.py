@@ -245,7 +245,7 @@ def _arithmetic(e: Expected, got: np.ndarray, law: Sum) -> Iterator[str]:
         known += [
             ("float32", p, f"{p} inputs".replace("tf", "TF")) for p in ("tf32", "fp16", "bf16")
         ]
-    if wide:
+    if wide and law.product:
         known += [("float32", f"{p}_acc", f"a {p} accumulator") for p in ("fp16", "bf16")]
     else:
         text = f"a {e.dtype} accumulator (sums or products rounded to {e.dtype})"

@@ -1,0 +1,82 @@
+"""The mistakes that are tried for an op, and the one that explains most of its failing calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from math import prod
+
+from ...ops import OPS
+from . import (
+    replays_channels,
+    replays_conv,
+    replays_memory,
+    replays_moves,
+    replays_numbers,
+    replays_pool,
+    replays_precision,
+)
+from .replays import Replay, Scene
+
+#: A mistake that fits none of so many calls is not tried on the others.
+FIRST = 4
+#: If no array is smaller, mistakes of counters are tried first.
+LARGE = 2**14
+#: A mistake that fits fewer of the calls than this share is not named.
+SHARE = 0.3
+
+
+def elected(scenes: Sequence[Scene], end: float) -> tuple[Replay | None, int]:
+    """The mistake that explains most calls, the plainest of those; and how many it explains.
+
+    Args:
+        end: of the time, on ``time.monotonic``'s clock.
+    """
+    best, most, votes = None, 0.0, 0
+    known, first = mistakes(scenes[0].case.op), FIRST
+    if all(max(map(prod, s.case.shapes)) > LARGE for s in scenes):
+        known, first = tuple(sorted(known, key=lambda r: not r.counted)), FIRST // 2
+    for replay in known:
+        if time.monotonic() > end:
+            break
+        fits = [replay.fit(s) for s in scenes[:first]]
+        if any(fits):
+            fits += [replay.fit(s) for s in scenes[first:]]
+        if sum(fits) > most + 1e-9:
+            best, most, votes = replay, sum(fits), sum(f > 0 for f in fits)
+        if most == len(scenes):
+            break
+    return (best, votes) if most >= SHARE * len(scenes) else (None, 0)
+
+
+@cache
+def mistakes(op: str) -> tuple[Replay, ...]:
+    """All mistakes of an op, the plainest first."""
+    return tuple(_mistakes(op))
+
+
+def _mistakes(op: str) -> Iterator[Replay]:
+    kind, rank = OPS[op].kind, OPS[op].rank or 2
+    names: tuple[str, ...] = ("input",)
+    if kind in ("conv", "conv_transpose"):
+        names = ("input", "weight", "bias")
+        yield from replays_memory.ways()
+        yield from replays_channels.ways()
+        yield from replays_numbers.replays(rank)
+        yield from replays_conv.replays(rank, kind == "conv_transpose")
+        yield from replays_channels.replays(rank)
+    elif kind == "pad":
+        yield from replays_moves.pad()
+    elif kind == "max_unpool":
+        names = ("input", "indices")
+        yield from replays_moves.unpool()
+    elif kind in ("unfold", "fold"):
+        yield from replays_numbers.replays(rank)
+        yield from replays_moves.columns(kind)
+    else:
+        if not kind.startswith("adaptive"):
+            yield from replays_numbers.replays(rank)
+        yield from replays_pool.replays(kind)
+    yield from replays_precision.replays(names)
+    yield from replays_memory.replays(rank, names)
