@@ -165,17 +165,9 @@ class Case:
             if self.kind == "max_unpool" and i == 1:
                 made.append(torch.randint(0, max(self.limit, 1), shape, generator=generator))
                 continue
-            of, _, alone = values.partition(" ")
-            usual = alone in NAMES and self.names[i] != alone
-            t = numbers(
-                shape, dtype, "real" if usual else of if alone in NAMES else values, generator
-            )
-            if (
-                values != "zeros"
-                and self.kind == "lp_pool"
-                and not t.is_complex()
-                and t.dtype not in UNSIGNED
-            ):
+            t = numbers(shape, dtype, self._values(values, i), generator)
+            signed = not t.is_complex() and t.dtype not in UNSIGNED
+            if values != "zeros" and self.kind == "lp_pool" and signed:
                 if t.is_floating_point() and dtype.itemsize > 1:  # no power underflows
                     t = torch.where(t < 0, t - 0.25, t + 0.25)
                 if dict(self.kwargs)["norm_type"] != 2 and dtype.itemsize > 1:

@@ -180,7 +180,8 @@ def _special(op: str) -> Iterator[Case]:
     for kind in ("one infinity", "one nan"):
         for name in ("input", "weight"):
             more = {"values": f"{kind} {name}", "size": (4, 5, 6)}
-            yield conv(op, f"{kind} in {name}", **more, padding=(1, 1, 1), stride=(1, 2, 1))
+            yield conv(op, f"{kind} in {name}", **more, padding=(1, 1, 1), stride=(1, 2, 3))
+            yield conv(op, f"{kind} in {name}", **more, padding=(1, 1, 1))
             yield conv(op, f"{kind} in {name}", **more, c=2, k=2, g=2, bias=False)
 
 

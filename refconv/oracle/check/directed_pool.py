@@ -190,8 +190,9 @@ def more(op: str, dtypes: tuple[str, ...]) -> Iterator[Case]:
                 yield replace(case, dtype=dtype)
     yield from _refused(op, kind)
     if kind != "lp_pool":
-        yield pool(op, "rows of 2**24 + 1", lead=(1, 1), size=(1, 1, 2**24 + 1), kernel_size=1,
-                   way="shape")  # fmt: skip
+        for k in (1, 2):
+            yield pool(op, f"rows of 2**24 + {k + 1}", lead=(1, 1), size=(1, 1, 2**24 + k + 1),
+                       kernel_size=(1, 1, k), way="shape")  # fmt: skip
 
 
 def _refused(op: str, kind: str) -> Iterator[Case]:

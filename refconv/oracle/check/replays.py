@@ -116,6 +116,13 @@ class Scene:
         at = len(shape) - self.case.rank - (1 if which == "channel" else 2)
         return at if at >= 0 else None
 
+    def floor(self, name: str) -> np.ndarray:
+        """What a result holds where no term was added: the bias, or 0."""
+        b = self.arrays.get("bias")
+        if name != "output" or b is None or not self.simple:
+            return np.zeros(())
+        return exact(b).reshape(-1, *(1,) * self.case.rank)
+
     def explained(self, name: str, made: Any) -> float:
         """How well ``made`` explains a wrong result: 1 in every element, 0.5 in the wrong ones."""
         got, wrong, right = self.got[name], self.wrong[name], self.right[name]
@@ -131,12 +138,13 @@ class Scene:
         same = near(got, want, SLACK * tolerance)
         if not same[wrong].all():
             return 0.0
-        if _rms((got - want)[wrong]) > _rms((got - right.want)[wrong]) / 2:
-            return 0.0  # hardly nearer than what is due
+        with np.errstate(all="ignore"):
+            if _rms((got - want)[wrong]) > _rms((got - right.want)[wrong]) / 2:
+                return 0.0  # hardly nearer than what is due
         if same.all():
             return 1.0
         with np.errstate(all="ignore"):
-            telling = wrong & np.isfinite(want) & (want != 0)
+            telling = wrong & np.isfinite(want) & ~near(want, self.floor(name), tolerance)
         enough = 2 if want.dtype.kind == "f" and not right_is_whole(right) else 4
         enough = min(enough, int(np.count_nonzero(wrong)))
         return 0.5 if np.unique(want[telling]).size >= enough else 0.0
@@ -280,6 +288,16 @@ class Replay:
             return 0.0  # this mistake cannot be made here
         output = "output" in scene.wrong and "output" not in left
         return 0.25 * fit if output else 0.0
+
+
+def either(*replays: Replay) -> Replay:
+    """One mistake that can be made in several ways."""
+
+    def run(scene: Scene) -> Iterator[Found]:
+        for replay in replays:
+            yield from replay.run(scene)
+
+    return replace(replays[0], run=run)
 
 
 def numbers(text: str, change: Callable[[Any], Any]) -> Replay:

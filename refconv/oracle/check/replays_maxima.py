@@ -113,7 +113,7 @@ def _last_of_equals(scene: Scene, held: Array, table: Array) -> tuple[Array, Arr
 def _padded_with_zero(scene: Scene, held: Array, table: Array) -> tuple[Array, Array]:
     best, at = right(scene)
     outside = (table < 0).any(axis=0)
-    return np.where(outside & (best < 0), best * 0, best), at
+    return np.where(outside & (best < 0), best.dtype.type(0), best), at
 
 
 def _lost(scene: Scene, held: Array, table: Array) -> tuple[Array, Array]:

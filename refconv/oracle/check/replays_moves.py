@@ -14,7 +14,18 @@ import torch
 from ...moves import PadProblem
 from .. import tables
 from ..reference import exact
-from .replays import GRADIENT, Change, Found, Replay, Scene, numbers, reading, with_values, writing
+from .replays import (
+    GRADIENT,
+    Change,
+    Found,
+    Replay,
+    Scene,
+    either,
+    numbers,
+    reading,
+    with_values,
+    writing,
+)
 
 Array = np.ndarray
 Tensor = torch.Tensor
@@ -22,50 +33,46 @@ Tensor = torch.Tensor
 
 def columns(op: str) -> Iterator[Replay]:
     """unfold and fold."""
-
-    def order(inner: bool) -> list[tuple[str, Callable[[Any, Tensor], Tensor]]]:
-        """Other orders of the column's axes."""
-
-        def swap(p: Any, t: Tensor) -> Tensor:
-            c, k = p.channels, prod(p.kernel)
-            parts = t.unflatten(-2, (k, c) if inner else (c, k))
-            return parts.transpose(-3, -2).flatten(-3, -2)
-
-        def kernel(p: Any, t: Tensor) -> Tensor:
-            h, w = p.kernel[::-1] if inner else p.kernel
-            return t.unflatten(-2, (p.channels, h, w)).transpose(-3, -2).flatten(-4, -2)
-
-        def block(p: Any, t: Tensor) -> Tensor:
-            return t.unflatten(-1, p.blocks[::-1] if inner else p.blocks).mT.flatten(-2)
-
-        def flipped(p: Any, t: Tensor) -> Tensor:
-            return t.unflatten(-2, (p.channels, -1)).flip(-2).flatten(-3, -2)
-
-        def turned(p: Any, t: Tensor) -> Tensor:
-            return t.mT.reshape(t.shape)
-
-        return [
-            ("with channels behind the kernel's cells, (kernel, channel)", swap),
-            ("with the kernel's height and width exchanged", kernel),
-            ("with its blocks counted column by column (height and width exchanged)", block),
-            ("with the kernel flipped", flipped),
-            ("with columns and blocks exchanged in memory", turned),
-        ]
-
-    for text, rule in (*order(False), *order(True)):
-        change = _column(rule)
+    for text, rule in (
+        ("with channels behind the kernel's cells, (kernel, channel)", _swapped),
+        ("with the kernel's height and width exchanged", _kernel_turned),
+        ("with its blocks counted column by column (height and width exchanged)", _blocks_turned),
+        ("with the kernel flipped (each block turned round)", _flipped),
+        ("with columns and blocks exchanged in memory", lambda p, t, back: t.mT.reshape(t.shape)),
+    ):
+        there, back = _column(partial(rule, back=False)), _column(partial(rule, back=True))
         if op == "unfold":
-            yield writing(text, change, "output")
-            yield reading(f"{text} of the incoming gradient", change, GRADIENT)
+            made = writing(text, there, "output"), writing(text, back, "output")
+            sent = reading(text, there, GRADIENT), reading(text, back, GRADIENT)
         else:
-            yield reading(text, change, "input")
-            yield writing(text, change, "grad_input")
+            made = reading(text, there, "input"), reading(text, back, "input")
+            sent = writing(text, there, "grad_input"), writing(text, back, "grad_input")
+        yield either(*made, *sent)
     for word, last in (("last", True), ("first", False)):
         yield Replay(
             f"whose blocks overwrite each other where they overlap (only the {word} one counts)",
             partial(_overwritten, last=last),
         )
     yield Replay("divided by the number of blocks that overlap", _averaged)
+
+
+def _swapped(p: Any, t: Tensor, back: bool) -> Tensor:
+    c, k = p.channels, prod(p.kernel)
+    parts = t.unflatten(-2, (k, c) if back else (c, k))
+    return parts.transpose(-3, -2).flatten(-3, -2)
+
+
+def _kernel_turned(p: Any, t: Tensor, back: bool) -> Tensor:
+    h, w = p.kernel[::-1] if back else p.kernel
+    return t.unflatten(-2, (p.channels, h, w)).transpose(-3, -2).flatten(-4, -2)
+
+
+def _blocks_turned(p: Any, t: Tensor, back: bool) -> Tensor:
+    return t.unflatten(-1, p.blocks[::-1] if back else p.blocks).mT.flatten(-2)
+
+
+def _flipped(p: Any, t: Tensor, back: bool) -> Tensor:
+    return t.unflatten(-2, (p.channels, -1)).flip(-2).flatten(-3, -2)
 
 
 def _column(rule: Callable[[Any, Tensor], Tensor]) -> Change:

@@ -28,6 +28,8 @@ from .trial import Settings, Trial
 
 #: Lines of a script at most.
 LINES = 14
+#: Tries to see a failure that comes and goes.
+_TRIES = 4
 _FILE = re.compile(r"(?P<folder>.*?)(?P<stem>[^/\\]+)\.py(:(?P<name>[\w.]+))?")
 _MODULE = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_][\w.]*)")
 #: Ways of calling, in words.
@@ -58,21 +60,24 @@ def script(
         Nothing where the call does not fail, or takes more numbers than fit.
     """
     called = function or target.load(function_name, case.op).function
-    head, name = _imported(function_name, case.op)
+    head, callee = _imported(function_name, case.op)
     if settings.device != "cpu":
         head.append(f'torch.set_default_device("{settings.device}")')
     trial = Trial(case, settings)
-    shown = showing.show(trial, called, name)
+    tries = (showing.show(trial, called, callee) for _ in range(_TRIES))
+    shown = next((s for s in tries if s.lines), showing.Shown([]))
+    if not shown.lines:
+        return ""
     used = set(re.findall(r"\w+", " ".join(shown.lines)))
     fitting = ""
     for short, guards in ((False, False), (True, False), (True, True)):
         arrays = _arrays(trial, used, short, "all" if guards else shown.guarded)
-        if not shown.lines or not arrays or len(head + arrays + shown.lines) > LINES:
+        if not arrays or len(head + arrays + shown.lines) > LINES:
             continue
         fitting = "\n".join([*head, *arrays, *shown.lines])
         # Whether a call fails that is made after another cannot be seen here: both were made.
         with torch.device(settings.device):
-            failed = fails([*arrays, *shown.lines], called, name)
+            failed = fails([*arrays, *shown.lines], called, callee)
         if failed or case.way == "again":
             return _titled(fitting, label(case))
     return _titled(fitting, "After other calls in one process this failed; alone it does not.")

@@ -28,6 +28,12 @@ _ROOM = 100_000
 _SMALL = 4096
 #: Other numbers to try smaller arrays with: few of them may show the failure.
 _SEEDS = (0, 1, 2, 3)
+#: What a call before may have had else.
+_CHANGES = tuple(
+    ((name, value),)
+    for name in ("padding", "dilation", "stride", "output_padding")
+    for value in (0, 1, 2)
+)
 #: What follows from another failure of the same call.
 _FOLLOWS = frozenset({"missing"})
 
@@ -114,6 +120,15 @@ class _Search:
         self.kinds, self.rule = kinds, _rule(case.refusal)
         self.room = 0 if self.rule else max(_ROOM, _room(case))
         self._tried.add(encode(case))
+        sized = self._sized(case)
+        if sized.way == "plain" and not self.rule and not self.fails(self._elsewhere(sized)):
+            twice = self._after_another(case)
+            sized = self._sized(twice) if twice else sized
+        self.deadline = self.began + _CELLS * self.seconds
+        return sized if sized.way == "again" else self._repeatable(sized, self._sparser(sized))
+
+    def _sized(self, case: Case) -> Case:
+        """Fewer arguments and smaller arrays, in turn, until neither goes on."""
         parts: list[Callable[[Case], Case]] = [self._plainer, self._smaller]
         if max(map(prod, case.shapes)) > _SMALL:
             parts.reverse()
@@ -122,8 +137,22 @@ class _Search:
             before = case
             for part in parts:
                 case = part(case)
-        self.deadline = self.began + _CELLS * self.seconds
-        return case if case.way == "again" else self._repeatable(case, self._sparser(case))
+        return case
+
+    def _elsewhere(self, case: Case) -> Case:
+        """``case`` with shapes and a kernel that the function has not seen."""
+        numbers = smaller.read(case)
+        wider = {n: v + 1 for n, v in numbers.items() if n.startswith("kernel ")}
+        wider |= {n: v + 4 for n, v in numbers.items() if n.startswith("in ")}
+        return self._unseen(smaller.rebuilt(case, numbers | wider), always=True)
+
+    def _after_another(self, case: Case) -> Case | None:
+        """Two calls that fail, of a function that may have kept something from other cases."""
+        for earlier in ((), *_CHANGES):
+            twice = self._unseen(replace(case, way="again", earlier=earlier))
+            if self.fails(twice):
+                return twice
+        return None
 
     def _repeatable(self, sized: Case, sparse: Case) -> Case:
         """``sparse``, unless it fails only after other calls, as ``sized`` then does too."""
@@ -156,12 +185,8 @@ class _Search:
 
     def _accepts(self, case: Case, simpler: Case) -> bool:
         if case.way == "again" and simpler.way == "plain":
-            # What is kept may be kept for shapes or kernels: ask with some that it has not seen.
-            numbers = smaller.read(simpler)
-            wider = {n: v + 1 for n, v in numbers.items() if n.startswith("kernel ")}
-            wider |= {n: v + 4 for n, v in numbers.items() if n.startswith("in ")}
-            unseen = self._unseen(smaller.rebuilt(simpler, numbers | wider), always=True)
-            return self.fails(unseen) and self.fails(simpler)
+            # The function may keep more than its last call.
+            return self.fails(self._elsewhere(simpler)) and self.fails(simpler)
         return self.fails(simpler)
 
     def _unseen(self, case: Case, always: bool = False) -> Case:

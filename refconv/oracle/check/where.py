@@ -164,8 +164,8 @@ def _held(
     if (got == 0).all():
         yield "they are zero (never computed, or cleared)"
         return
-    bias = _bias(scene, name)
-    if bias is not None and near(got, bias, 4 * own).all():
+    bias = np.broadcast_to(scene.floor(name), scene.wrong[name].shape)[scene.wrong[name]]
+    if near(got, bias, 4 * own).all():
         yield "they hold only the bias: nothing was added"
     if got.dtype.kind == "f" and len(got) > 1:
         ratio = got / np.where(want == 0, np.nan, want)
@@ -180,15 +180,6 @@ def _held(
     if len(got) > 1 and not right_is_whole(scene.right[name]) and _elsewhere(scene, name, got):
         yield "they are right values of other elements, in the wrong place"
     yield from _rounded(scene, name)
-
-
-def _bias(scene: Scene, name: str) -> np.ndarray | None:
-    """The bias where the output is wrong."""
-    b = scene.arrays.get("bias")
-    if name != "output" or b is None or not scene.simple:
-        return None
-    spread = b.double().view(-1, *(1,) * scene.case.rank).numpy()
-    return np.broadcast_to(spread, scene.right[name].want.shape)[scene.wrong[name]]
 
 
 def _number(value: float) -> str:
