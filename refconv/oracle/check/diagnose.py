@@ -288,15 +288,15 @@ def _telling(mine: Sequence[tuple[Outcome, Case]]) -> Iterator[tuple[Outcome, Ca
 
 def _where(scenes: Sequence[Scene], known: bool) -> list[str]:
     """Places, and what is there; what holds in most calls only where no cause is known."""
-    parts = []
+    parts: dict[str, list[str]] = {}
     for name in dict.fromkeys(n for s in scenes for n in s.wrong):
         those = [s for s in scenes if name in s.wrong]
         place = common([place_words(s, name) for s in those], 2, not known)
-        nature = common([nature_words(s, name) for s in those], 2, not known)
-        said = "; ".join(p for p in (place, nature) if p)
-        if said and said != "all elements":
-            parts.append(f"{name}: {said}")
-    return parts
+        nature = common([nature_words(s, name) for s in those], 1, not known)
+        said = "; ".join(p for p in (place, nature) if p and not p.startswith("all elements"))
+        if said:
+            parts.setdefault(said, []).append(name)
+    return [f"{', '.join(names)}: {said}" for said, names in parts.items()]
 
 
 def _named(mine: Sequence[tuple[Outcome, Case]]) -> str:

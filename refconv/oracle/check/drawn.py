@@ -4,12 +4,16 @@ strides beyond the kernel, degenerate extents, groups, every layout.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from typing import Any
+from unittest import mock
 
 import hypothesis
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
 
 from ...ops import OPS
 from .case import Case, differentiable
@@ -234,6 +238,19 @@ def checked(draw: Any, op: str, dtypes: tuple[str, ...]) -> Case:
     return replace(case, grad=grad, wrt=wrt)
 
 
+@contextmanager
+def _only_the_seed() -> Iterator[None]:
+    """Keep hypothesis from trying the numbers that it finds in the source of loaded modules: these
+    are others in every process, and the same seed must draw the same cases.
+    """
+    name = "_get_local_constants"
+    if not hasattr(providers, name):  # versions before 6.131 do not look there
+        yield
+        return
+    with mock.patch.object(providers, name, return_value=providers.Constants()):
+        yield
+
+
 def collect(op: str, count: int, seed: int, dtypes: tuple[str, ...]) -> list[Case]:
     """``count`` cases of ``op``, the same for the same seed (and version of hypothesis)."""
     found: list[Case] = []
@@ -251,5 +268,6 @@ def collect(op: str, count: int, seed: int, dtypes: tuple[str, ...]) -> list[Cas
         if case not in found:
             found.append(case)
 
-    keep()
+    with _only_the_seed():
+        keep()
     return found

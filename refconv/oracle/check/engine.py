@@ -46,7 +46,7 @@ class Here:
             if time.monotonic() > deadline:
                 return
             if self.function is None:
-                yield from work(job, [i])
+                yield from work(job, job.part([i]))
             else:
                 yield attempt(self.function, job.cases[i], job.settings, i)
 
@@ -78,7 +78,7 @@ class Pool:
         while waiting or (chunks and time.monotonic() < deadline):
             try:
                 while chunks and len(waiting) < self.workers + 1 and time.monotonic() < deadline:
-                    waiting[self._pool.submit(work, job, chunks[0])] = chunks[0]
+                    waiting[self._pool.submit(work, job, job.part(chunks[0]))] = chunks[0]
                     chunks.pop(0)
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -129,7 +129,7 @@ def alone(job: Job, indices: Sequence[int], deadline: float) -> Iterator[Outcome
         if time.monotonic() > deadline:
             break
         try:
-            yield from pool.submit(work, job, [i]).result()
+            yield from pool.submit(work, job, job.part([i])).result()
         except BrokenProcessPool:
             pool = started(1)
             yield died(job, i)

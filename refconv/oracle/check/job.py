@@ -51,16 +51,20 @@ class Job:
         kept = ("target", "op", "settings", "dtypes", "seed", "drawn", "edge")
         return {name: getattr(self, name) for name in kept}
 
-
-@cache
-def _made(job: Job) -> tuple[Job, Callable[..., Any]]:
-    """The job with its cases, and its function, once a process."""
-    return job, target.load(job.target, job.op).function
+    def part(self, indices: Sequence[int]) -> list[tuple[int, Case]]:
+        """Some of the cases, with their indices: what a worker is given."""
+        return [(i, self.cases[i]) for i in indices]
 
 
-def work(job: Job, indices: Sequence[int]) -> list[Outcome]:
+def work(job: Job, part: Sequence[tuple[int, Case]]) -> list[Outcome]:
     """Run some of the job's cases: what a worker does."""
     if os.getcwd() not in sys.path:  # functions are named as seen from the current folder
         sys.path.insert(0, os.getcwd())
-    made, function = _made(job)
-    return [attempt(function, made.cases[i], made.settings, i) for i in indices]
+    function = _function(job.target, job.op)
+    return [attempt(function, case, job.settings, i) for i, case in part]
+
+
+@cache
+def _function(spec: str, op: str) -> Callable[..., Any]:
+    """The function, loaded once a process."""
+    return target.load(spec, op).function

@@ -4,6 +4,7 @@ go on where it was.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="check"):
     dtypes: tuple[str, ...]
     seed: int
     cases: int
+    digest: str
     schema: str = SCHEMA
 
 
@@ -43,6 +45,7 @@ def started(job: Job) -> Started:
         dtypes=job.dtypes,
         seed=job.seed,
         cases=len(job.cases),
+        digest=sha256("\n".join(map(repr, job.cases)).encode()).hexdigest()[:16],
     )
 
 

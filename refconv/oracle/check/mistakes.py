@@ -17,12 +17,10 @@ from . import (
     replays_pool,
     replays_precision,
 )
-from .replays import Replay, Scene
+from .replays import LARGE, Replay, Scene
 
 #: A mistake that fits none of so many calls is not tried on the others.
 FIRST = 4
-#: If no array is smaller, mistakes of counters are tried first.
-LARGE = 2**14
 #: A mistake that fits fewer of the calls than this share is not named.
 SHARE = 0.3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import prod
 
 from .attributes import attributes
 from .case import Case
@@ -56,7 +57,7 @@ def pattern(failing: Sequence[Case], passing: Sequence[Case]) -> str:
             continue
         # A second clause must earn its place: it halves what is left, and removes several.
         cost = (len(left) + 2) * (2.0 if len(group) == 2 else 1.0)
-        cost *= max(c.weight for c in group)
+        cost *= prod(c.weight for c in group)
         key = (cost, len(group), sum(c.rank for c in group))
         if best is None or key < best:
             best, chosen, shared = key, group, left

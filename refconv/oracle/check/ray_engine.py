@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UnavailableError
+from .case import Case
 from .engine import CHUNK, alone, one_thread
 from .job import Job, work
 from .trial import Outcome
@@ -58,7 +59,7 @@ class Ray:
         width = max(2, int(self.ray.cluster_resources().get("CPU", 1))) + 1
         while waiting or (chunks and time.monotonic() < deadline):
             while chunks and len(waiting) < width and time.monotonic() < deadline:
-                waiting[self._work.remote(job, chunks[0])] = chunks[0]
+                waiting[self._work.remote(job, job.part(chunks[0]))] = chunks[0]
                 chunks.pop(0)
             done, _ = self.ray.wait(list(waiting), num_returns=1)
             for reference in done:
@@ -74,9 +75,9 @@ class Ray:
         self.ray.shutdown()
 
 
-def _remote(job: Job, indices: Sequence[int]) -> list[Outcome]:
+def _remote(job: Job, part: Sequence[tuple[int, Case]]) -> list[Outcome]:
     one_thread()
-    return work(job, indices)
+    return work(job, part)
 
 
 def _paths() -> list[str]:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 import torch
 
+from ...problem import PoolProblem
 from .. import reference
 from ..reference import Expected, exact
 from . import answers
@@ -36,6 +38,8 @@ SLACK = 4.0
 #: A suspect result is explained if this share of its error is left.
 LEFT = 0.25
 GRADIENT = "grad_output"
+#: Arrays above are large: one run of a call must do, and mistakes of counters are tried first.
+LARGE = 2**14
 
 
 def near(a: np.ndarray, b: np.ndarray, tolerance: Any) -> np.ndarray:
@@ -197,6 +201,8 @@ def scene(
         held = before if earlier else {}
         return Scene(case, settings, trial.problem, arrays, dy, held, right, got, wrong, doubtful)
 
+    if max(map(prod, case.shapes)) > LARGE:
+        return run(again)
     runs = [run(again) for _ in range(3)]
     after = run(True)
     found = [r for r in (runs[0], after, *runs[1:]) if r is not None]
@@ -301,12 +307,18 @@ def either(*replays: Replay) -> Replay:
 
 
 def numbers(text: str, change: Callable[[Any], Any]) -> Replay:
-    """A mistake in the problem's numbers; arrays keep their sizes."""
+    """A mistake in the problem's numbers; arrays keep their sizes.
+
+    An average over windows that now leave the input may also be divided by the whole kernel.
+    """
 
     def run(scene: Scene) -> Iterator[Found]:
         other = change(scene.problem)
-        if other is not None and other != scene.problem:
-            yield scene.due(other)
+        if other is None or other == scene.problem:
+            return
+        yield scene.due(other)
+        if isinstance(other, PoolProblem) and other.kernel and other.divisor is None:
+            yield scene.due(replace(other, divisor=prod(other.kernel)))
 
     return Replay(text, run)
 

@@ -10,8 +10,8 @@ from dataclasses import fields, replace
 import torch
 
 from . import answers
-from .replays import GRADIENT, Change, Found, Replay, Scene, reading, writing
-from .replays_numbers import AXES
+from .replays import GRADIENT, Change, Found, Replay, Scene, either, reading, writing
+from .replays_numbers import AXES, ONE
 
 Tensor = torch.Tensor
 CALLED = {GRADIENT: "incoming gradient"}
@@ -165,15 +165,26 @@ def _old(scene: Scene, name: str, t: Tensor) -> Tensor | None:
     return made if made is not None and made.shape == t.shape else None
 
 
-def _moved(axis: int, by: int) -> Change:
-    """Everything one place on along a spatial axis, or (0) in reverse order."""
+def _moved(axis: int, by: int, lost: bool = False) -> Change:
+    """Everything one place on along a spatial axis, or (0) in reverse order.
+
+    Args:
+        lost: what leaves the array is lost, and zero comes in; else it comes in again.
+    """
 
     def change(scene: Scene, name: str, t: Tensor) -> Tensor | None:
-        if t.dim() <= scene.case.rank or name.endswith("bias"):
+        if t.dim() <= scene.case.rank or name.endswith("bias") or not t.shape[axis]:
             return None
-        return t.roll(by, axis) if by else t.flip(axis)
+        made = t.roll(by, axis) if by else t.flip(axis)
+        if lost:
+            made.select(axis, 0 if by > 0 else -1).zero_()
+        return made
 
     return change
+
+
+def _shifted(text: str, axis: int, by: int) -> Replay:
+    return either(writing(text, _moved(axis, by)), writing(text, _moved(axis, by, True)))
 
 
 def _channels(by: int) -> Change:
@@ -196,9 +207,9 @@ def _placed(rank: int) -> Iterator[Replay]:
     """Right values in wrong places."""
     for axis, name in enumerate(AXES[rank], -rank):
         yield writing(f"with its result reversed along {name}", _moved(axis, 0))
-        text = f"along {name} (shifted, off by one)"
-        yield writing(f"with its result one place further {text}", _moved(axis, 1))
-        yield writing(f"with its result one place back {text}", _moved(axis, -1))
+        text = f"along {name} (shifted by one {ONE[name]}, off by one)"
+        yield _shifted(f"with its result one place further {text}", axis, 1)
+        yield _shifted(f"with its result one place back {text}", axis, -1)
     yield writing("with its result's channels one place further", _channels(1))
     yield writing("with its result's channels one place back", _channels(-1))
     yield writing("with its result's channels in reverse order", _channels(0))

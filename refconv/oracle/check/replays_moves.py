@@ -181,6 +181,7 @@ def pad() -> Iterator[Replay]:
         "with half of the padding on each side, the odd cell in front",
         sides(lambda lo, hi: (lo + hi - (lo + hi) // 2, (lo + hi) // 2)),
     )
+    yield numbers("with the pads of its axes in reverse order (axes exchanged)", _turned_pads)
     yield numbers("with all padding in front (side)", sides(lambda lo, hi: (lo + hi, 0)))
     yield numbers("with all padding behind (side)", sides(lambda lo, hi: (0, lo + hi)))
     yield numbers(
@@ -203,6 +204,12 @@ def pad() -> Iterator[Replay]:
     ):
         yield numbers(text, partial(_filled, rule=rule))
     yield Replay("whose gradient is overwritten, not added, where cells are shown twice", _shown)
+
+
+def _turned_pads(problem: Any) -> Any:
+    """The pads that are named, in the order of the array's axes."""
+    named = next((a for a, pad in enumerate(problem.pads) if pad != (0, 0)), len(problem.pads))
+    return replace(problem, pads=(*problem.pads[:named], *reversed(problem.pads[named:])))
 
 
 def _in_mode(problem: Any, mode: str) -> Any:
@@ -271,6 +278,7 @@ def unpool() -> Iterator[Replay]:
     yield placed("is one too small", lambda s, at: at - 1)
     yield placed("is counted with its axes exchanged", _turned)
     yield placed("is counted with the input's width instead of the output's", _narrow)
+    yield placed("is counted in rows of the size without output_size (output_size ignored)", _usual)
 
 
 def _room(scene: Scene) -> int:
@@ -292,6 +300,24 @@ def _narrow(scene: Scene, at: Array) -> Array:
         made = made + rest % s * step
         rest, step = rest // s, step * n
     return made + rest * step // max(large[0], 1)
+
+
+def _usual(scene: Scene, at: Array) -> Array:
+    """Rows as long as kernel, stride and padding alone would make them."""
+    rank, large = scene.problem.rank, scene.problem.large
+    given = dict(scene.case.kwargs)
+    kernel = given["kernel_size"]
+    given = {"stride": kernel, "padding": 0} | {n: v for n, v in given.items() if v is not None}
+    k, s, p = (
+        (v,) * rank if isinstance(v, int) else v
+        for v in (kernel, given["stride"], given["padding"])
+    )
+    sizes = zip(scene.problem.small, s, p, k, strict=True)
+    usual = [(n - 1) * step - 2 * pad + cells for n, step, pad, cells in sizes]
+    flat, rest, step = np.zeros_like(at), at, 1
+    for size, n in list(zip(usual, large, strict=True))[:0:-1]:
+        flat, rest, step = flat + rest % size * step, rest // size, step * n
+    return (flat + rest * step) % prod(large)
 
 
 def _one_plane(scene: Scene) -> Iterator[Found]:

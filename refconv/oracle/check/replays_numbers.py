@@ -10,6 +10,8 @@ from typing import Any
 from .replays import Replay, numbers
 
 AXES = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+#: One place of an axis.
+ONE = {"depth": "slice", "height": "row", "width": "column"}
 FIELDS = ("dilation", "stride", "padding", "kernel")
 USUAL = {"dilation": 1, "stride": 1, "padding": 0}
 

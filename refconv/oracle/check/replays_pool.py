@@ -63,7 +63,10 @@ class Windows(PoolProblem):
         elif self.rule == "one size":
             stop = np.minimum(start + -(-size // out), size)
         start, stop = np.minimum(start, size), np.minimum(stop, size)
-        return (start, stop) if "max" in self.op else (start, stop, np.maximum(stop - start, 1))
+        extent = np.maximum(stop - start, 1)
+        if self.rule.startswith("divided"):
+            extent = extent * 0 + max(step if self.rule == "divided" else -(-size // out), 1)
+        return (start, stop) if "max" in self.op else (start, stop, extent)
 
 
 def _ruled(problem: Any, rule: str) -> Windows:
@@ -78,6 +81,8 @@ def _adaptive() -> Iterator[Replay]:
         ("floored", "whose adaptive windows end at floor((o + 1) * in / out) instead of ceil"),
         ("rounded up", "whose adaptive windows start at ceil(o * in / out) instead of floor"),
         ("ceil", "with adaptive windows of ceil(in / out) cells, side by side"),
+        ("divided", "whose adaptive windows are all divided by floor(in / out) cells"),
+        ("divided by ceil", "whose adaptive windows are all divided by ceil(in / out) cells"),
         ("one size", "with adaptive windows that are all ceil(in / out) cells long"),
     ):
         yield numbers(text, partial(_ruled, rule=rule))

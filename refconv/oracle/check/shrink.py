@@ -140,10 +140,13 @@ class _Search:
         return case
 
     def _elsewhere(self, case: Case) -> Case:
-        """``case`` with shapes and a kernel that the function has not seen."""
+        """``case`` with shapes and a kernel that the function has not seen.
+
+        Sizes grow by multiples of 4, so that what is left behind full vectors stays as it is.
+        """
         numbers = smaller.read(case)
-        wider = {n: v + 1 for n, v in numbers.items() if n.startswith("kernel ")}
-        wider |= {n: v + 4 for n, v in numbers.items() if n.startswith("in ")}
+        wider = {n: v + 4 for n, v in numbers.items() if n.startswith("kernel ")}
+        wider |= {n: v + 16 for n, v in numbers.items() if n.startswith("in ")}
         return self._unseen(smaller.rebuilt(case, numbers | wider), always=True)
 
     def _after_another(self, case: Case) -> Case | None:

@@ -33,6 +33,8 @@ def size_words(problem: Any, got: Size) -> list[str]:
         for text, spatial in _mistakes(problem):
             if spatial == got[lead:]:
                 found.append(f"as if {text}")
+    if isinstance(problem, PadProblem):
+        found += [f"as if {text}" for text, shape in _pads(problem) if shape == got]
     if sorted(got) == sorted(want):
         found.append("as if axes were exchanged")
     for a in range(len(want)):
@@ -103,6 +105,24 @@ def _mistakes(problem: Any) -> Iterator[tuple[str, Size]]:
                     a["n"] + t - a["d"] * (a["k"] - 1) for a, t in zip(axes, totals, strict=True)
                 ),
             )
+
+
+def _pads(problem: PadProblem) -> Iterator[tuple[str, Size]]:
+    """Shapes under other pads."""
+    named = next((a for a, pad in enumerate(problem.pads) if pad != (0, 0)), 0)
+    turned = (*problem.pads[:named], *reversed(problem.pads[named:]))
+    for text, pads in (
+        ("the pads of its axes were exchanged (taken in reverse order)", turned),
+        ("negative pads were 0 (no crop)", [(max(p, 0), max(q, 0)) for p, q in problem.pads]),
+        ("negative pads behind were 0 (no crop)", [(p, max(q, 0)) for p, q in problem.pads]),
+        ("negative pads in front were 0 (no crop)", [(max(p, 0), q) for p, q in problem.pads]),
+        ("only the side in front were padded", [(p, 0) for p, _ in problem.pads]),
+        ("only the side behind were padded", [(0, q) for _, q in problem.pads]),
+        ("it were not padded", [(0, 0) for _ in problem.pads]),
+    ):
+        made = tuple(n + p + q for n, (p, q) in zip(problem.shape, pads, strict=True))
+        if made != problem.output_shape:
+            yield text, made
 
 
 def _axes(problem: Any) -> list[Axis]:

@@ -98,9 +98,9 @@ def attempt(
 ) -> Outcome:
     """Try ``case`` on ``function``; whatever it raises becomes part of the outcome."""
     began = time.perf_counter()
-    trial = Trial(case, settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        trial = Trial(case, settings)
         findings = trial.judge(function)
     level = max((LEVELS.index(f.level) for f in findings), default=0)
     refused = any(f.kind == "error" for f in findings)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
+from ...moves import PadProblem
 from ..bound import Sum
 from ..reference import Expected
 from .replays import Scene, near, right_is_whole, tolerated
@@ -121,6 +122,8 @@ def place_words(scene: Scene, name: str) -> list[str]:
     """``places`` of a result, and whether its windows leave the input."""
     wrong = scene.wrong[name]
     found = places(wrong, axis_names(scene, name))
+    if isinstance(scene.problem, PadProblem) and name == "output":
+        found = [*_padded(scene.problem, wrong), *found]
     n = getattr(scene.right[name].law, "n", None)
     if n is not None and scene.simple:
         count = np.broadcast_to(n, wrong.shape)
@@ -131,6 +134,18 @@ def place_words(scene: Scene, name: str) -> list[str]:
                 text = "only where fewer windows than elsewhere reach"
             found.insert(0, text)
     return found
+
+
+def _padded(problem: PadProblem, wrong: np.ndarray) -> Iterator[str]:
+    """Whether wrong cells are padding, on one axis or on several."""
+    count = np.zeros(wrong.shape, dtype=int)
+    for axis, (size, (low, _)) in enumerate(zip(problem.shape, problem.pads, strict=True)):
+        i = np.arange(wrong.shape[axis]) - low
+        count += ((i < 0) | (i >= size)).reshape(-1, *(1,) * (wrong.ndim - axis - 1))
+    if (count[wrong] > 1).all():
+        yield "only the corners, that are padded on several axes"
+    elif (count[wrong] > 0).all():
+        yield "only the padding"
 
 
 def nature_words(scene: Scene, name: str) -> list[str]:
@@ -149,7 +164,7 @@ def _held(
         return
     if np.isnan(got).all():
         due = "" if np.isfinite(want).all() else ", where another special value is due"
-        yield f"they are NaN{due or ' (unwritten memory, or made of NaN or inf)'}"
+        yield f"they are NaN{due or ' (unwritten memory, 0/0, or made of inf)'}"
         return
     if np.isinf(got).all():
         yield "they are infinite"
@@ -167,12 +182,10 @@ def _held(
     bias = np.broadcast_to(scene.floor(name), scene.wrong[name].shape)[scene.wrong[name]]
     if near(got, bias, 4 * own).all():
         yield "they hold only the bias: nothing was added"
-    if got.dtype.kind == "f" and len(got) > 1:
-        ratio = got / np.where(want == 0, np.nan, want)
-        middle = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else np.nan
-        spread = float(np.nanmax(np.abs(ratio - middle)))
-        if np.isfinite(middle) and abs(middle - 1) > 1e-6 and spread <= 0.02 * abs(middle - 1):
-            yield f"they are {_number(middle)} times the right value"
+    if got.dtype.kind == "f" and len(got) > 1 and not near(got, want, 4 * own).all():
+        ratio = float(np.sum(got * want) / np.sum(want * want))
+        if abs(ratio - 1) > 1e-6 and near(got, ratio * want, 4 * own).all():
+            yield f"they are {_number(ratio)} times the right value (a scale, or a divisor)"
             yield "they are a constant times the right value (a scale, or a divisor)"
     apart = got - want
     if len(apart) > 1 and (apart == apart[0]).all():
@@ -183,10 +196,14 @@ def _held(
 
 
 def _number(value: float) -> str:
+    """As a fraction, or as 1 and a power of two, where it is one."""
     for denominator in range(1, 65):
-        if abs(value * denominator - round(value * denominator)) < 1e-4 * denominator:
+        if abs(value * denominator - round(value * denominator)) < 1e-5 * denominator:
             top = round(value * denominator)
             return str(top) if denominator == 1 else f"{top}/{denominator}"
+    power = np.log2(abs(value - 1))
+    if abs(power - round(power)) < 0.01:
+        return f"1 {'+' if value > 1 else '-'} 2**{round(power)}"
     return f"{value:.7g}"
 
 
