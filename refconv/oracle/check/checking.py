@@ -36,6 +36,7 @@ def check_function(
     drawn: int = 300,
     edge: bool = True,
     stop: int | None = None,
+    explain: bool = True,
     name: str = "",
 ) -> Report:
     """Whether ``function`` computes torch.nn.functional's ``op``, forward and backward.
@@ -48,6 +49,7 @@ def check_function(
         dtypes: float32 and all that torch's CPU takes if None.
         drawn: cases drawn by hypothesis; ``edge``: whether the directed ones are run.
         stop: end after so many calls that are wrong or suspect; None runs all cases.
+        explain: whether a fault is diagnosed and shrunk, which takes some seconds.
 
     Raises:
         UsageError: refconv has no such op, or it is not defined for one of the dtypes.
@@ -60,7 +62,8 @@ def check_function(
     """
     job = job_of(name, op, seed, device, precision, algorithm, dtypes, drawn, edge)
     shown = name or script.name(function)
-    return examine(job, function, Here(function), Journal(None), budget, shown, stop=stop)
+    here, nothing = Here(function), Journal(None)
+    return examine(job, function, here, nothing, budget, shown, stop=stop, explain=explain)
 
 
 def job_of(
@@ -98,6 +101,7 @@ def examine(
     name: str,
     progress: Callable[[int], None] = lambda count: None,
     stop: int | None = None,
+    explain: bool = True,
 ) -> Report:
     """Run a job and make its report; after ``stop`` bad calls, with what is known by then."""
     began = time.monotonic()
@@ -117,7 +121,7 @@ def examine(
     found = sort(outcomes)
     report = Report.of(job, name, outcomes, found, time.monotonic() - began)
     report = report.changed(fingerprint=measured(function, job))
-    if not found.failing:
+    if not found.failing or not explain:
         return report
     return explained(report, job, function, found, outcomes)
 

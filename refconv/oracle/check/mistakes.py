@@ -17,7 +17,8 @@ from . import (
     replays_pool,
     replays_precision,
 )
-from .replays import LARGE, Replay, Scene
+from .replays import Replay
+from .scene import LARGE, Scene
 
 #: A mistake that fits none of so many calls is not tried on the others.
 FIRST = 4
@@ -31,20 +32,20 @@ def elected(scenes: Sequence[Scene], end: float) -> tuple[Replay | None, int]:
     Args:
         end: of the time, on ``time.monotonic``'s clock.
     """
-    best, most, votes = None, 0.0, 0
     known, first = mistakes(scenes[0].case.op), FIRST
     if all(max(map(prod, s.case.shapes)) > LARGE for s in scenes):
         known, first = tuple(sorted(known, key=lambda r: not r.counted)), FIRST // 2
-    for replay in known:
+    best, order, most, votes = None, len(known), 0.0, 0
+    for at in sorted(range(len(known)), key=lambda i: not known[i].cheap):
         if time.monotonic() > end:
             break
-        fits = [replay.fit(s) for s in scenes[:first]]
+        if most == len(scenes) and at > order:
+            continue
+        fits = [known[at].fit(s) for s in scenes[:first]]
         if any(fits):
-            fits += [replay.fit(s) for s in scenes[first:]]
-        if sum(fits) > most + 1e-9:
-            best, most, votes = replay, sum(fits), sum(f > 0 for f in fits)
-        if most == len(scenes):
-            break
+            fits += [known[at].fit(s) for s in scenes[first:]]
+        if sum(fits) > most + 1e-9 or (sum(fits) == most > 0 and at < order):
+            best, order, most, votes = known[at], at, sum(fits), sum(f > 0 for f in fits)
     return (best, votes) if most >= SHARE * len(scenes) else (None, 0)
 
 
@@ -73,8 +74,8 @@ def _mistakes(op: str) -> Iterator[Replay]:
         yield from replays_numbers.replays(rank)
         yield from replays_moves.columns(kind)
     else:
+        yield from replays_pool.replays(kind)
         if not kind.startswith("adaptive"):
             yield from replays_numbers.replays(rank)
-        yield from replays_pool.replays(kind)
     yield from replays_precision.replays(names)
     yield from replays_memory.replays(rank, names)

@@ -10,8 +10,9 @@ import torch
 
 from .. import reference
 from . import answers
-from .replays import GRADIENT, Change, Found, Replay, Scene, pulled, reading, writing
+from .replays import Change, Found, Replay, pulled, reading, writing
 from .replays_numbers import AXES
+from .scene import GRADIENT, Scene
 
 Tensor = torch.Tensor
 #: Widths of vectors and blocks that a tail may fall behind.

@@ -11,9 +11,10 @@ import torch
 from torch.nn import functional as F
 
 from ... import window
-from .replays import GRADIENT, Change, Found, Replay, Scene, pulled, reading, writing
+from .replays import Change, Found, Replay, pulled, reading, writing
 from .replays_channels import first_only
 from .replays_numbers import AXES, get
+from .scene import GRADIENT, Scene
 
 Tensor = torch.Tensor
 Alone = Callable[[Scene, Tensor], Tensor | None]

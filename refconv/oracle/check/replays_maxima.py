@@ -11,7 +11,8 @@ import numpy as np
 from .. import reference, tables
 from ..bound import LARGEST
 from ..reference import exact
-from .replays import Found, Replay, Scene
+from .replays import Found, Replay
+from .scene import Scene
 
 Array = np.ndarray
 #: Values and indices of all windows, of what their taps hold (-inf outside) and where they are.

@@ -10,8 +10,9 @@ from dataclasses import fields, replace
 import torch
 
 from . import answers
-from .replays import GRADIENT, Change, Found, Replay, Scene, either, reading, writing
+from .replays import Change, Found, Replay, either, reading, writing
 from .replays_numbers import AXES, ONE
+from .scene import GRADIENT, Scene
 
 Tensor = torch.Tensor
 CALLED = {GRADIENT: "incoming gradient"}
@@ -315,13 +316,6 @@ def _flat(limit: int, again: bool) -> Change:
 
 def _counted(held: tuple[str, ...]) -> Iterator[Replay]:
     """Counters of too few bits, grids that end."""
-    for limit in LIMITS:
-        word = f"wraps at {limit} (an overflow of a narrow integer)"
-        for name in held:
-            text = f"with a linear index into the {CALLED.get(name, name)} that {word}"
-            yield reading(text, _flat(limit, True), name)
-        yield writing(f"with a linear index into its result that {word}", _flat(limit, True))
-        yield writing(f"whose results from element {limit} on are zero", _flat(limit, False))
     kinds = (("batch", "images"), ("channel", "channels"), ("column", "columns"))
     for limit in (*LIMITS, *SMALL):
         for which, many in kinds:
@@ -334,3 +328,10 @@ def _counted(held: tuple[str, ...]) -> Iterator[Replay]:
             yield reading(
                 f"{text} are read as the first ones{bits}", _repeats(which, limit), "input"
             )
+    for limit in LIMITS:
+        word = f"wraps at {limit} (an overflow of a narrow integer)"
+        for name in held:
+            text = f"with a linear index into the {CALLED.get(name, name)} that {word}"
+            yield reading(text, _flat(limit, True), name)
+        yield writing(f"with a linear index into its result that {word}", _flat(limit, True))
+        yield writing(f"whose results from element {limit} on are zero", _flat(limit, False))

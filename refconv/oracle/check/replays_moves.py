@@ -14,18 +14,8 @@ import torch
 from ...moves import PadProblem
 from .. import tables
 from ..reference import exact
-from .replays import (
-    GRADIENT,
-    Change,
-    Found,
-    Replay,
-    Scene,
-    either,
-    numbers,
-    reading,
-    with_values,
-    writing,
-)
+from .replays import Change, Found, Replay, either, numbers, reading, with_values, writing
+from .scene import GRADIENT, Scene
 
 Array = np.ndarray
 Tensor = torch.Tensor

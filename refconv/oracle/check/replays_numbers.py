@@ -28,6 +28,8 @@ def put(problem: Any, field: str, values: Size) -> Any:
     """The problem with other numbers; its sizes stay."""
     if field == "kernel" and hasattr(problem, "in_channels"):
         return None  # a weight has the kernel's shape
+    if field == "dilation" and getattr(problem, "forward_slot", "") == "avg_pool":
+        return None  # it has none
     old = getattr(problem, field)
     if field == "padding" and isinstance(old[0], tuple):
         return replace(problem, padding=tuple((v, o[1]) for v, o in zip(values, old, strict=True)))
@@ -62,9 +64,9 @@ def replays(rank: int) -> Iterator[Replay]:
             text = f"with {field}={usual} on every axis but {names[a]} ({field} ignored there)"
             yield numbers(text, _at(field, rest, usual))
     yield from _copied(rank)
+    yield from _same()
     yield from _shifted(rank)
     yield from _mixed()
-    yield from _same()
 
 
 def _at(field: str, axes: Any, value: int) -> Callable[[Any], Any]:
@@ -164,17 +166,17 @@ def _shifted(rank: int) -> Iterator[Replay]:
         each("padding", lambda p, a, n: n + _pads(p, a)[1]),
     )
     yield numbers(
-        "with the cells that the stride leaves over in front instead of behind (windows counted "
-        "from the end)",
-        each("padding", lambda p, a, n: n - _remainder(p, a)),
-    )
-    yield numbers(
         "with output_padding in front instead of behind (the output shifted)",
         each("padding", lambda p, a, n: n - tail(p, a)),
     )
     yield numbers(
         "with output_padding taken off in front (the output shifted)",
         each("padding", lambda p, a, n: n + tail(p, a)),
+    )
+    yield numbers(
+        "with the cells that the stride leaves over in front instead of behind (windows counted "
+        "from the end)",
+        each("padding", lambda p, a, n: n - _remainder(p, a)),
     )
     for by, word in ((1, "with one cell more of padding"), (-1, "with one cell less of padding")):
         yield numbers(f"{word} in front (shifted)", _more(by, lambda p, a, n: True))

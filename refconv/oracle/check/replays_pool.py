@@ -14,8 +14,9 @@ from ...problem import PoolProblem
 from .. import tables
 from ..reference import exact
 from . import replays_maxima
-from .replays import Found, Replay, Scene, numbers, with_values
+from .replays import Found, Replay, numbers, with_values
 from .replays_maxima import right, taken
+from .scene import Scene
 
 Array = np.ndarray
 

@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from .replays import GRADIENT, Change, Found, Replay, Scene, reading, writing
+from .replays import Change, Found, Replay, reading, writing
+from .scene import GRADIENT, Scene
 from .where import tf32
 
 Tensor = torch.Tensor

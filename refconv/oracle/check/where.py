@@ -11,11 +11,13 @@ import torch
 from ...moves import PadProblem
 from ..bound import Sum
 from ..reference import Expected
-from .replays import Scene, near, right_is_whole, tolerated
 from .replays_numbers import AXES
+from .scene import Scene, near, right_is_whole, tolerated
 
 #: Errors that are a smaller share of the terms' sum may be roundings.
 SMALL = 2.0**-5
+#: Results below this share of the largest are small.
+TINY = 1e-3
 #: Names of axes: of one cell and of several.
 PLURAL = {
     "image": "images", "channel": "channels", "plane": "planes", "depth": "depth slices",
@@ -177,6 +179,8 @@ def _held(
     if np.isinf(want).all():
         yield "an infinite value is due there and is missing"
     if (got == 0).all():
+        if abs(want).max() < TINY * np.nanmax(abs(scene.right[name].want)):
+            yield "they are zero where small values are due (underflow, flushed to zero)"
         yield "they are zero (never computed, or cleared)"
         return
     bias = np.broadcast_to(scene.floor(name), scene.wrong[name].shape)[scene.wrong[name]]
