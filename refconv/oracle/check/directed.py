@@ -27,8 +27,9 @@ _FAMILIES = {
 def directed(op: str, dtypes: tuple[str, ...], seed: int = 0) -> list[Case]:
     """The directed cases of ``op``, the cheap and the telling first."""
     family = _FAMILIES.get(OPS[op].kind, directed_pool)
-    base = [replace(c, dtype=dtypes[0]) for c in family.calls(op)]
-    found = [*base, *_variations(base, dtypes), *family.more(op, dtypes)]
+    lessons = [replace(c, dtype=dtypes[0]) for c in family.calls(op)]
+    counts = [replace(c, dtype=dtypes[0]) for c in family.counts(op)]
+    found = [*lessons, *counts, *_variations(lessons, counts, dtypes), *family.more(op, dtypes)]
     kept = []
     for i, case in enumerate(found):
         case = replace(case, seed=seed * 1009 + i)
@@ -40,13 +41,13 @@ def directed(op: str, dtypes: tuple[str, ...], seed: int = 0) -> list[Case]:
     return kept
 
 
-def _variations(base: list[Case], dtypes: tuple[str, ...]) -> Iterator[Case]:
-    valid = [c for c in base if not c.why.startswith("refused")]
-    yield from _gradients(valid)
-    yield from _layouts(valid)
-    yield from _dtypes(valid, dtypes)
-    yield from _values(valid)
-    yield from _calls(valid)
+def _variations(lessons: list[Case], counts: list[Case], dtypes: tuple[str, ...]) -> Iterator[Case]:
+    yield from _gradients(lessons)
+    yield from (replace(c, grad="random") for c in counts if differentiable(c))
+    yield from _layouts(lessons)
+    yield from _dtypes([*lessons, *counts], dtypes)
+    yield from _values([*lessons, *counts])
+    yield from _calls(lessons)
 
 
 def _gradients(base: list[Case]) -> Iterator[Case]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ...ops import FLOATS
@@ -11,6 +12,9 @@ from .case import Case
 
 #: Counts of channels round the widths of vector units and of blocked layouts.
 WIDTHS = (1, 3, 7, 8, 15, 16, 17, 24, 31, 32, 33, 63, 64, 65)
+
+#: Of inputs, where a case does not say.
+SIZE = (6, 9, 11)
 
 
 def conv(op: str, why: str, **given: Any) -> Case:
@@ -22,10 +26,10 @@ def conv(op: str, why: str, **given: Any) -> Case:
     """
     rank = int(op[-2])
     n, c, k, g = (given.pop(x, d) for x, d in (("n", 2), ("c", 3), ("k", 4), ("g", 1)))
-    size, kernel = given.pop("size", (6, 9, 11)), given.pop("kernel", (2, 3, 4))
+    size, kernel = given.pop("size", SIZE), given.pop("kernel", (2, 3, 4))
     bias, transposed = given.pop("bias", True), "transpose" in op
     extra = {x: given.pop(x) for x in ("values", "way", "earlier", "layouts", "grad") if x in given}
-    numbers = {name: _last(v, rank) for name, v in given.items()}
+    numbers = {name: last(v, rank) for name, v in given.items()}
     if g > 1:
         numbers["groups"] = g
     w = (g * c, k, *kernel[-rank:]) if transposed else (g * k, c, *kernel[-rank:])
@@ -33,42 +37,84 @@ def conv(op: str, why: str, **given: Any) -> Case:
     return Case(op, tuple(shapes), tuple(numbers.items()), why=why, **extra)
 
 
-def _last(value: Any, rank: int) -> Any:
+def last(value: Any, rank: int) -> Any:
+    """The numbers of the last ``rank`` axes."""
     return value[-rank:] if isinstance(value, tuple | list) else value
+
+
+def turned(make: Callable[..., Case], op: str, why: str, **given: Any) -> Iterator[Case]:
+    """The case with its numbers on every axis in turn: an axis may be wrong alone, and an op of one
+    axis has the last numbers only.
+    """
+    given = {"size": SIZE, **given}
+    made: list[Case] = []
+    for turn in range(3):
+        case = make(op, why, **{n: _turn(v, turn) for n, v in given.items()})
+        if case not in made:
+            made.append(case)
+            yield case
+
+
+def _turn(value: Any, turn: int) -> Any:
+    many = isinstance(value, tuple | list) and len(value) == 3
+    return value[turn:] + value[:turn] if many else value
 
 
 def calls(op: str) -> Iterator[Case]:
     """One call for each lesson."""
+    of = partial(turned, conv, op)
     both = {"c": 3, "k": 2, "g": 2}
-    yield conv(op, "no numbers at all")
-    yield conv(op, "no bias", bias=False, kernel=(3, 2, 3))
-    yield conv(op, "stride", stride=(3, 1, 2))
-    yield conv(op, "stride with a remainder on one axis", stride=(1, 2, 3), size=(6, 8, 12))
-    yield conv(op, "padding, other on every axis", padding=(0, 2, 1))
-    yield conv(op, "dilation, other on every axis", dilation=(1, 3, 2))
-    yield conv(op, "everything unequal", stride=(1, 3, 2), padding=(2, 1, 2), dilation=(1, 2, 3))
-    yield conv(op, "everything unequal, grouped", stride=(2, 1, 3), padding=(1, 2, 1),
-               dilation=(2, 2, 1), **both)  # fmt: skip
-    yield conv(op, "stride beyond the kernel", kernel=(1, 2, 2), stride=(2, 3, 5))
-    yield conv(op, "groups", **both, bias=False)
-    yield conv(op, "groups, stride, four images", n=4, stride=(1, 1, 2), c=2, k=3, g=3)
-    yield conv(op, "depthwise", c=1, k=1, g=6, padding=(1, 1, 1), kernel=(2, 3, 3))
-    yield conv(op, "depthwise, two filters a channel", c=1, k=2, g=3, stride=(1, 2, 2))
-    yield conv(op, "kernel of one cell", c=5, k=3, kernel=(1, 1, 1))
-    yield conv(op, "kernel of one cell, five images", c=8, k=6, n=5, kernel=(1, 1, 1))
-    yield conv(op, "kernel of one cell, stride", c=5, kernel=(1, 1, 1), stride=(2, 3, 2))
-    yield conv(op, "kernel of one cell, padding", kernel=(1, 1, 1), padding=(1, 0, 2))
-    yield conv(op, "one channel", c=1, k=1, n=1, padding=(1, 1, 1))
-    yield conv(op, "one cell", size=(1, 1, 1), kernel=(3, 3, 3), padding=(1, 1, 1), c=4)
-    yield conv(op, "even kernel", kernel=(2, 4, 2), padding=(1, 1, 1))
-    yield conv(op, "row of one", size=(5, 1, 9), kernel=(1, 1, 3))
-    yield conv(op, "column of one", size=(4, 9, 1), kernel=(1, 3, 1))
-    yield conv(op, "stride as a list", stride=[2, 1, 2], padding=[1, 0, 1])
-    yield conv(op, "one number for all axes", stride=2, padding=1, dilation=1)
+    yield from of("no numbers at all")
+    yield from of("no bias", bias=False, kernel=(3, 2, 3))
+    yield from of("stride", stride=(3, 1, 2))
+    yield from of("stride with a remainder on one axis", stride=(1, 2, 3), size=(6, 8, 12))
+    yield from of("padding, other on every axis", padding=(0, 2, 1))
+    yield from of("dilation, other on every axis", dilation=(1, 3, 2))
+    yield from of("everything unequal", stride=(1, 3, 2), padding=(2, 1, 2), dilation=(1, 2, 3))
+    yield from of(
+        "everything unequal, grouped",
+        stride=(2, 1, 3),
+        padding=(1, 2, 1),
+        dilation=(2, 2, 1),
+        **both,
+    )
+    yield from of("stride beyond the kernel", kernel=(1, 2, 2), stride=(2, 3, 5))
+    yield from of("groups", **both, bias=False)
+    yield from of("groups, stride, four images", n=4, stride=(1, 1, 2), c=2, k=3, g=3)
+    yield from of("depthwise", c=1, k=1, g=6, padding=(1, 1, 1), kernel=(2, 3, 3))
+    yield from turned(
+        conv,
+        op,
+        "depthwise, stride and dilation",
+        c=1,
+        k=1,
+        g=4,
+        kernel=(2, 3, 2),
+        stride=(2, 3, 2),
+        dilation=(3, 2, 2),
+        padding=(1, 0, 1),
+        size=(9, 10, 11),
+    )
+    yield from of("depthwise, two filters a channel", c=1, k=2, g=3, stride=(1, 2, 2))
+    yield from of("kernel of one cell", c=5, k=3, kernel=(1, 1, 1))
+    yield from of("kernel of one cell, five images", c=8, k=6, n=5, kernel=(1, 1, 1))
+    yield from of("kernel of one cell, stride", c=5, kernel=(1, 1, 1), stride=(2, 3, 2))
+    yield from of("kernel of one cell, padding", kernel=(1, 1, 1), padding=(1, 0, 2))
+    yield from of("one channel", c=1, k=1, n=1, padding=(1, 1, 1))
+    yield from of("one cell", size=(1, 1, 1), kernel=(3, 3, 3), padding=(1, 1, 1), c=4)
+    yield from of("even kernel", kernel=(2, 4, 2), padding=(1, 1, 1))
+    yield from of("row of one", size=(5, 1, 9), kernel=(1, 1, 3))
+    yield from of("column of one", size=(4, 9, 1), kernel=(1, 3, 1))
+    yield from of("stride as a list", stride=[2, 1, 2], padding=[1, 0, 1])
+    yield from of("one number for all axes", stride=2, padding=1, dilation=1)
     if "transpose" in op:
         yield from _transposed(op)
     else:
         yield from _forward(op)
+
+
+def counts(op: str) -> Iterator[Case]:
+    """Numbers of images, cells and channels round the widths that code is written for."""
     for n in (1, 3, 5, 8, 9, 16, 17, 33):
         yield conv(op, f"{n} images", n=n, c=2, k=3, size=(3, 5, 4), bias=n % 2 == 0)
     for width in (1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 17, 31, 33):
@@ -82,27 +128,50 @@ def calls(op: str) -> Iterator[Case]:
 
 
 def _forward(op: str) -> Iterator[Case]:
-    yield conv(op, "an output of one cell on one axis", size=(5, 4, 9), kernel=(2, 4, 2),
-               stride=(1, 3, 2))  # fmt: skip
-    yield conv(op, "an output of one cell", size=(3, 3, 4), kernel=(2, 3, 4), stride=(2, 2, 3))
-    yield conv(op, "same, unequal", padding="same", kernel=(2, 3, 4), dilation=(3, 1, 2))
-    yield conv(op, "same, even kernel", padding="same", kernel=(3, 2, 4), dilation=(1, 2, 1))
-    yield conv(op, "valid", padding="valid", stride=(1, 2, 1))
-    yield conv(op, "padding wider than the kernel", kernel=(2, 2, 2), padding=(2, 3, 4))
+    of = partial(turned, conv, op)
+    yield from of(
+        "an output of one cell on one axis", size=(5, 4, 9), kernel=(2, 4, 2), stride=(1, 3, 2)
+    )
+    yield from of(
+        "an output of one column, cells left over",
+        size=(6, 7, 9),
+        kernel=(2, 3, 5),
+        stride=(1, 2, 5),
+    )
+    yield from of("an output of one cell", size=(3, 3, 4), kernel=(2, 3, 4), stride=(2, 2, 3))
+    yield from of("same, unequal", padding="same", kernel=(2, 3, 4), dilation=(3, 1, 2))
+    yield from of("same, even kernel", padding="same", kernel=(3, 2, 4), dilation=(1, 2, 1))
+    yield from of("valid", padding="valid", stride=(1, 2, 1))
+    yield from of("padding wider than the kernel", kernel=(2, 2, 2), padding=(2, 3, 4))
 
 
 def _transposed(op: str) -> Iterator[Case]:
+    of = partial(turned, conv, op)
     small = {"size": (3, 4, 5)}
-    yield conv(op, "output padding", stride=(2, 3, 4), output_padding=(1, 2, 3), **small)
-    yield conv(op, "output padding on one axis", stride=(2, 2, 3), output_padding=(1, 0, 2),
-               padding=(1, 1, 1), **small)  # fmt: skip
-    yield conv(op, "output padding by dilation", dilation=(2, 3, 3), output_padding=(1, 2, 1),
-               **small)  # fmt: skip
-    yield conv(op, "output padding with all the others", stride=(2, 3, 2), g=2, c=2, k=3,
-               padding=(1, 2, 1), dilation=(1, 2, 3), output_padding=(1, 2, 1),
-               **small)  # fmt: skip
-    yield conv(op, "kernel smaller than its stride", kernel=(1, 2, 2), stride=(2, 3, 4), **small)
-    yield conv(op, "padding to the kernel's edge", kernel=(3, 3, 4), padding=(2, 2, 3), **small)
+    yield from of("output padding", stride=(2, 3, 4), output_padding=(1, 2, 3), **small)
+    yield from of(
+        "output padding on one axis",
+        stride=(2, 2, 3),
+        output_padding=(1, 0, 2),
+        padding=(1, 1, 1),
+        **small,
+    )
+    yield from of(
+        "output padding by dilation", dilation=(2, 3, 3), output_padding=(1, 2, 1), **small
+    )
+    yield from of(
+        "output padding with all the others",
+        stride=(2, 3, 2),
+        g=2,
+        c=2,
+        k=3,
+        padding=(1, 2, 1),
+        dilation=(1, 2, 3),
+        output_padding=(1, 2, 1),
+        **small,
+    )
+    yield from of("kernel smaller than its stride", kernel=(1, 2, 2), stride=(2, 3, 4), **small)
+    yield from of("padding to the kernel's edge", kernel=(3, 3, 4), padding=(2, 2, 3), **small)
 
 
 def more(op: str, dtypes: tuple[str, ...]) -> Iterator[Case]:
@@ -200,7 +269,7 @@ def _refused(op: str) -> Iterator[Case]:
         yield bad("kernel larger than the padded input", (small, (*w[:2], *(6,) * rank), b),
                   padding=1)  # fmt: skip
         yield bad("dilated kernel larger than the input", dilation=12)
-        yield bad("same with a stride", padding="same", stride=2)
+        yield bad("same with a stride (an extension)", padding="same", stride=2)
         yield bad("channels differ", (x, (w[0], w[1] + 1, *w[2:]), b))
         yield bad("groups do not divide the channels", groups=2)
     else:
@@ -208,7 +277,7 @@ def _refused(op: str) -> Iterator[Case]:
         yield bad("output padding without a stride", output_padding=1)
         yield bad("channels differ", (x, (w[0] + 1, *w[1:]), b))
     yield bad("stride 0", stride=0)
-    yield bad("negative padding", padding=-1)
+    yield bad("negative padding (an extension)", padding=-1)
     yield bad("dilation 0", dilation=0)
     yield bad("a bias too long", (x, w, (b[0] + 1,)))
     yield bad("an axis too many", ((*x, 2), w, b))

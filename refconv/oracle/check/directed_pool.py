@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any
 
 from ...ops import INTEGERS, OPS
 from .case import Case
-from .directed_conv import _last
+from .directed_conv import SIZE, last, turned
 
 
 def pool(op: str, why: str, **given: Any) -> Case:
     """A regular pooling; sizes of up to three axes, of which the op's rank takes the last."""
     rank = int(op[-2])
-    lead, size = given.pop("lead", (2, 3)), given.pop("size", (6, 9, 11))
+    lead, size = given.pop("lead", (2, 3)), given.pop("size", SIZE)
     extra = {x: given.pop(x) for x in ("values", "way", "grad", "layouts") if x in given}
     numbers: dict[str, Any] = {"norm_type": given.pop("norm_type", 2)} if "lp" in op else {}
-    numbers |= {name: _last(v, rank) for name, v in given.items()}
+    numbers |= {name: last(v, rank) for name, v in given.items()}
     numbers.setdefault("kernel_size", (2, 3, 4)[-rank:])
     if op.startswith("lp"):
         numbers.pop("padding", None)
@@ -43,23 +44,42 @@ def calls(op: str) -> Iterator[Case]:
 
 
 def _regular(op: str) -> Iterator[Case]:
-    yield pool(op, "only a kernel")
-    yield pool(op, "one number for all axes", kernel_size=3)
-    yield pool(op, "stride", stride=(3, 1, 2))
-    yield pool(op, "stride with a remainder", stride=(2, 3, 3), size=(7, 8, 9))
-    yield pool(op, "stride beyond the kernel", kernel_size=(2, 1, 2), stride=(3, 4, 5))
-    yield pool(op, "padding", padding=(1, 1, 2), kernel_size=(3, 2, 4), stride=(1, 2, 1))
-    yield pool(op, "padding and stride", padding=(0, 1, 1), stride=(2, 1, 3))
-    yield pool(op, "ceil_mode", ceil_mode=True, stride=(2, 2, 3), size=(7, 8, 9))
-    yield pool(op, "ceil_mode and padding", ceil_mode=True, stride=(2, 3, 3), padding=(1, 1, 2),
-               kernel_size=(2, 3, 4), size=(6, 9, 10))  # fmt: skip
-    yield pool(op, "a last window in the padding is dropped", ceil_mode=True, kernel_size=(2, 2, 2),
-               stride=(2, 2, 2), padding=(1, 1, 1), size=(5, 5, 7))  # fmt: skip
-    yield pool(op, "the whole input", kernel_size=(4, 5, 7), size=(4, 5, 7))
-    yield pool(op, "kernel of one cell", kernel_size=1, stride=(1, 2, 3))
-    yield pool(op, "one cell", size=(1, 1, 1), kernel_size=1)
-    yield pool(op, "overlapping", kernel_size=(3, 3, 3), stride=1)
-    yield pool(op, "large kernel", kernel_size=(3, 7, 9), size=(5, 12, 21), stride=(1, 2, 4))
+    of = partial(turned, pool, op)
+    yield from of("only a kernel")
+    yield from of("one number for all axes", kernel_size=3)
+    yield from of("stride", stride=(3, 1, 2))
+    yield from of("stride with a remainder", stride=(2, 3, 3), size=(7, 8, 9))
+    yield from of("stride beyond the kernel", kernel_size=(2, 1, 2), stride=(3, 4, 5))
+    yield from of("padding", padding=(1, 1, 2), kernel_size=(3, 2, 4), stride=(1, 2, 1))
+    yield from of("padding and stride", padding=(0, 1, 1), stride=(2, 1, 3))
+    yield from of("ceil_mode", ceil_mode=True, stride=(2, 2, 3), size=(7, 8, 9))
+    yield from of(
+        "ceil_mode and padding",
+        ceil_mode=True,
+        stride=(2, 3, 3),
+        padding=(1, 1, 2),
+        kernel_size=(2, 3, 4),
+        size=(6, 9, 10),
+    )
+    yield from of(
+        "a last window in the padding is dropped",
+        ceil_mode=True,
+        kernel_size=(2, 2, 2),
+        stride=(2, 2, 2),
+        padding=(1, 1, 1),
+        size=(5, 5, 7),
+    )
+    yield from of("the whole input", kernel_size=(4, 5, 7), size=(4, 5, 7))
+    yield from of("kernel of one cell", kernel_size=1, stride=(1, 2, 3))
+    yield from of("one cell", size=(1, 1, 1), kernel_size=1)
+    yield from of("overlapping", kernel_size=(3, 3, 3), stride=1)
+    yield from of("large kernel", kernel_size=(3, 7, 9), size=(5, 12, 21), stride=(1, 2, 4))
+
+
+def counts(op: str) -> Iterator[Case]:
+    """Numbers of images, cells and channels round the widths that code is written for."""
+    if OPS[op].kind.startswith("adaptive") or OPS[op].kind == "max_unpool":
+        return
     for width in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33):
         yield pool(op, f"rows of {width}", kernel_size=(1, 2, min(3, width)), stride=1,
                    size=(2, 3, width))  # fmt: skip
@@ -70,43 +90,69 @@ def _regular(op: str) -> Iterator[Case]:
 
 
 def _max(op: str) -> Iterator[Case]:
-    yield pool(op, "indices", return_indices=True, stride=(1, 2, 2))
-    yield pool(op, "indices, padding, dilation", return_indices=True, padding=(1, 1, 1),
-               dilation=(2, 1, 3), kernel_size=(2, 3, 2), stride=(2, 1, 2))  # fmt: skip
-    yield pool(op, "dilation", dilation=(1, 2, 3), kernel_size=(2, 3, 3))
-    yield pool(op, "dilation and stride", dilation=(2, 3, 2), kernel_size=(2, 2, 3),
-               stride=(2, 1, 3))  # fmt: skip
-    yield pool(op, "dilation and ceil_mode", dilation=(1, 2, 2), stride=(2, 2, 3), ceil_mode=True,
-               return_indices=True)  # fmt: skip
+    of = partial(turned, pool, op)
+    yield from of("indices", return_indices=True, stride=(1, 2, 2))
+    yield from of(
+        "indices, padding, dilation",
+        return_indices=True,
+        padding=(1, 1, 1),
+        dilation=(2, 1, 3),
+        kernel_size=(2, 3, 2),
+        stride=(2, 1, 2),
+    )
+    yield from of("dilation", dilation=(1, 2, 3), kernel_size=(2, 3, 3))
+    yield from of(
+        "dilation and stride", dilation=(2, 3, 2), kernel_size=(2, 2, 3), stride=(2, 1, 3)
+    )
+    yield from of(
+        "dilation and ceil_mode",
+        dilation=(1, 2, 2),
+        stride=(2, 2, 3),
+        ceil_mode=True,
+        return_indices=True,
+    )
     padded = {"padding": (1, 1, 1), "kernel_size": (3, 3, 3), "stride": (2, 1, 2)}
-    yield pool(op, "all negative, padding", values="negative", **padded)
-    yield pool(op, "all negative, padding, indices", values="negative", return_indices=True,
-               **padded)  # fmt: skip
+    yield from of("all negative, padding", values="negative", **padded)
+    yield from of(
+        "all negative, padding, indices", values="negative", return_indices=True, **padded
+    )
     for values in ("special", "exact", "minus infinity", "nan"):
-        yield pool(op, f"{values} values", values=values, return_indices=True, **padded)
-        yield pool(op, f"{values} values", values=values, kernel_size=(1, 2, 2))
+        yield from of(f"{values} values", values=values, return_indices=True, **padded)
+        yield from of(f"{values} values", values=values, kernel_size=(1, 2, 2))
 
 
 def _avg(op: str) -> Iterator[Case]:
+    of = partial(turned, pool, op)
     padded = {"padding": (1, 1, 1), "kernel_size": (2, 3, 2), "stride": (2, 1, 3)}
-    yield pool(op, "padding does not count", count_include_pad=False, **padded)
+    yield from of("padding does not count", count_include_pad=False, **padded)
     for ceil in (False, True):
         for count in (False, True):
-            yield pool(op, f"ceil_mode {ceil}, count_include_pad {count}", ceil_mode=ceil,
-                       count_include_pad=count, kernel_size=(3, 2, 4), stride=(2, 3, 3),
-                       padding=(1, 1, 2), size=(6, 8, 9))  # fmt: skip
+            yield from of(
+                f"ceil_mode {ceil}, count_include_pad {count}",
+                ceil_mode=ceil,
+                count_include_pad=count,
+                kernel_size=(3, 2, 4),
+                stride=(2, 3, 3),
+                padding=(1, 1, 2),
+                size=(6, 8, 9),
+            )
     if int(op[-2]) > 1:
         for count in (False, True):
-            yield pool(op, "divisor_override", divisor_override=3, count_include_pad=count,
-                       **padded)  # fmt: skip
-        yield pool(op, "divisor_override, ceil_mode", divisor_override=5, ceil_mode=True,
-                   stride=(2, 3, 3), size=(6, 8, 9))  # fmt: skip
+            yield from of("divisor_override", divisor_override=3, count_include_pad=count, **padded)
+        yield from of(
+            "divisor_override, ceil_mode",
+            divisor_override=5,
+            ceil_mode=True,
+            stride=(2, 3, 3),
+            size=(6, 8, 9),
+        )
 
 
 def _lp(op: str) -> Iterator[Case]:
+    of = partial(turned, pool, op)
     for norm in (1, 2, 3, 1.5):
-        yield pool(op, f"norm {norm}", norm_type=norm, stride=(1, 2, 2), kernel_size=(2, 2, 3))
-    yield pool(op, "windows of zeros", values="zeros", kernel_size=(1, 2, 2), size=(3, 4, 6))
+        yield from of(f"norm {norm}", norm_type=norm, stride=(1, 2, 2), kernel_size=(2, 2, 3))
+    yield from of("windows of zeros", values="zeros", kernel_size=(1, 2, 2), size=(3, 4, 6))
 
 
 def _adaptive(op: str) -> Iterator[Case]:
