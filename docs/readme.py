@@ -12,6 +12,7 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
@@ -20,10 +21,12 @@ from refconv.backends import SLOTS, registry
 from refconv.cli.render import Report
 from refconv.cli.tables import set_table, totals
 from refconv.harness.records import Environment, Result, read
+from refconv.oracle.check.report import Report as CheckReport
 
 ROOT = Path(__file__).resolve().parent.parent
 HISTORY = ROOT / "bench" / "history" / "cpu-epyc-2core"
 SAMPLE, CLASSICS = HISTORY / "readme-sample.jsonl", HISTORY / "classics.jsonl"
+CHECK = HISTORY / "check-sample.json"
 PICTURE = ROOT / "docs" / "images" / "compare.svg"
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
 
@@ -101,7 +104,17 @@ def picture() -> str:
     return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # nothing from the network
 
 
-BLOCKS = {"support": support, "sample": sample, "speed": speed}
+def checked() -> str:
+    """A recorded check of the example with a fault, as the terminal shows it."""
+    made = msgspec.json.decode(CHECK.read_bytes(), type=CheckReport)
+    console = Console(file=io.StringIO(), width=110, highlight=False)
+    console.print(made)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    rows = "\n".join(line.rstrip() for line in text.splitlines())
+    return f"```\n$ refconv check {made.name}\n{rows}\n```"
+
+
+BLOCKS = {"support": support, "sample": sample, "speed": speed, "check": checked}
 
 
 def rewritten(text: str) -> str:

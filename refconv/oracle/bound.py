@@ -207,6 +207,7 @@ class Sum:
         parts: 2 for complex numbers.
         sides: the sums of each factor's absolute values, added: what inputs that underflow cost.
         special: whether an input is infinite or NaN, so that sums are, whatever their order.
+        bias: its absolute values, if there is one: a sum may be stored before it is added.
 
     Complex products (parts = 2): computed as written, each part is a real sum of 2n products, in
     which ``|ac| + |bd| <= |x||w|``, so a part is off by ``g(2n, u) S`` and the number by sqrt(2)
@@ -224,6 +225,7 @@ class Sum:
     peak: float = 0.0
     sides: Callable[[], np.ndarray] | None = None
     special: bool = False
+    bias: np.ndarray | None = None
 
     def fits(self, a: Arithmetic) -> np.ndarray:
         """Where every partial sum is exact: F11."""
@@ -247,6 +249,8 @@ class Sum:
         scale = self.scale * (1 + 2 * g(roundings, u))
         tolerance = grow * (inputs * (1 + g(roundings, a.u_acc)) - 1) * scale * (1 + a.u_out)
         tolerance = tolerance + a.u_out * size + own + self.n * a.tiny[0] + a.tiny[1]
+        if self.bias is not None:
+            tolerance = tolerance + a.u_out * (1 + a.u_out) * (size + self.bias)
         if a.lost and self.sides is not None:
             tolerance = tolerance + 2 * a.lost * self.sides()
         tolerance = np.where(self.scale < a.room, tolerance, np.inf)
@@ -255,7 +259,9 @@ class Sum:
         exact = 0.0
         if self.integral:
             fits = self.fits(a)
-            rounded = np.where(size <= 2.0**a.out_digits, 0.0, a.u_out * size)
+            before = size if self.bias is None else size + self.bias  # what is stored first
+            off = a.u_out * size if self.bias is None else 2 * a.u_out * (size + before)
+            rounded = np.where(before <= 2.0**a.out_digits, 0.0, off)
             if self.extra == 2:  # the sum is exact, the division is not; nor is the reference's
                 rounded = (g(2, a.u_acc) * (1 + a.u_out) + a.u_out + u) * size
             tolerance = np.where(fits, rounded, tolerance)

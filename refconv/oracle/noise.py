@@ -106,8 +106,12 @@ def model(
         if a.chops:
             made = made + (CHOP * a.u_acc / CHOP_BLOCK) ** 2 * law.n * path
         if a.u_out:
-            step = 2 * a.u_out * np.exp2(np.floor(np.log2(np.abs(want))))
-            made = made + np.maximum(step, a.tiny[1]) ** 2 / 12
+            stored = [np.abs(want)]
+            if law.bias is not None:  # what was stored before the bias was added
+                stored.append(np.abs(want) + law.bias)
+            for size in stored:
+                step = 2 * a.u_out * np.exp2(np.floor(np.log2(size)))
+                made = made + np.maximum(step, a.tiny[1]) ** 2 / 12
         made = made + law.n * a.tiny[0] ** 2 + a.tiny[1] ** 2
     limit = max(10.0, log(100 * want.size) / 1.28, 5 * tail)
     return Noise(np.sqrt(made), limit, rule, rms)

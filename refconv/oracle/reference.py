@@ -18,7 +18,8 @@ from .. import arrays, dispatch
 from ..moves import IndexProblem, PadProblem
 from ..problem import ConvProblem, PoolProblem
 from . import algorithm_bounds, noise
-from .bound import Bound, Law, Move, Root, RootGradient, Sum, Whole, arithmetic
+from .bound import DIGITS, Bound, Law, Move, Root, RootGradient, Sum, Whole, arithmetic
+from .rounding import quantise
 from .terms import Terms, terms
 
 BACKEND = "im2col"
@@ -96,6 +97,8 @@ def forward(problem: Any, inputs: dict[str, Any], backend: str = BACKEND) -> lis
         inputs: ``input`` and, where the op takes them, ``weight``, ``bias``, ``indices``: torch or
             NumPy arrays.
     """
+    if isinstance(problem, PadProblem):
+        problem = replace(problem, value=_stored(problem.value, problem.dtype))
     run = _Run(problem, backend)
     x = {name: exact(a) for name, a in inputs.items()}
     if isinstance(problem, PoolProblem) and problem.forward_slot == "max_pool":
@@ -208,9 +211,15 @@ class _Run:
             parts=2 if want.dtype.kind == "c" else 1,
             peak=max(float(np.max(np.abs(a), initial=0)) for a in inputs) if whole else 0.0,
             sides=partial(made.sides, 1) if made is not None else None,
+            bias=np.abs(inputs[2]).reshape(-1, *(1,) * self.problem.rank) if biased else None,
             special=made is not None and not all(np.isfinite(a).all() for a in inputs),
         )
         return Expected(name, want, law, self.dtype, made)
+
+
+def _stored(value: Any, dtype: str) -> Any:
+    """The padding's constant as the dtype holds it."""
+    return float(quantise(np.array(float(value)), dtype)) if dtype in DIGITS and value else value
 
 
 def integral(a: np.ndarray) -> bool:

@@ -211,3 +211,28 @@ def test_the_power_pools_gradient_of_torch_is_inside_and_a_wrong_one_is_not(norm
     assert np.isfinite(bound.tolerance).all()
     wrong = good * (1 + {"float32": 1e-4, "bfloat16": 0.5}[dtype])
     assert not verdict.compare(wrong, expected.want, bound).ok
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_padding_constant_is_rounded_to_the_dtype(dtype):
+    problem = label.read("pad x[2,5,6] p1 value=1.7", dtype=dtype)
+    x = torch.zeros(2, 5, 6, dtype=getattr(torch, dtype))
+    [expected] = reference.forward(problem, {"input": x})
+    y = torch.nn.functional.pad(x, (1, 1, 1, 1, 1, 1)[: 2 * problem.rank], value=1.7)
+    assert verdict.compare(y, expected.want, expected.bound()).ok
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_bias_may_be_added_to_a_stored_sum(dtype):
+    """Two roundings to 16 bits, where the bias cancels most of the sum; a third is too much."""
+    problem = label.read("conv2d x[2,6,8,9] w[5,6,3,3] b", dtype=str(dtype).removeprefix("torch."))
+    g = torch.Generator().manual_seed(0)
+    x, w = (torch.randn(s, generator=g).to(dtype) for s in ((2, 6, 8, 9), (5, 6, 3, 3)))
+    exact = torch.nn.functional.conv2d(x.double(), w.double())
+    b = -exact[0, :, 3, 3].to(dtype)
+    [e] = reference.forward(problem, {"input": x, "weight": w, "bias": b})
+    y = exact.to(dtype) + b.view(-1, 1, 1)
+    v = verdict.compare(y, e.want, e.bound(), None, e.noise())
+    assert v.level == "consistent", v.reason
+    coarse = (exact.to(dtype) * 1.02).to(dtype) + b.view(-1, 1, 1)
+    assert not verdict.compare(coarse, e.want, e.bound()).ok

@@ -90,7 +90,7 @@ def test_the_report_is_printed_and_saved(report):
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(report)
     text = console.export_text()
-    assert text.splitlines()[0].startswith("✘ dilated as conv2d: PROVEN WRONG in")
+    assert text.splitlines()[0].startswith("✘ tests.oracle.test_check:dilated as conv2d: PROVEN WRONG in")
     assert max(map(len, text.splitlines())) <= 100
     assert "<pre>" in report._repr_html_()
     document = json.loads(report.to_json())
@@ -112,7 +112,7 @@ def test_what_is_refused_is_not_wrong():
         return F.conv2d(input, weight, bias, stride, padding, dilation)
 
     report = check_function(narrow, "conv2d", dtypes=("float32",), drawn=0)
-    assert not report.flagged
+    assert not report.flagged, [(o.case, o.findings) for o in report.failing]
     assert {"groups", "padding='same'", "no batch axis"} <= set(report.unsupported)
 
 

@@ -25,7 +25,9 @@ def cases(op, values):
     found = directed.directed(op, ("float32", *(("int64",) if "int" in values else ())))
     small = [c for c in found if max(map(np.prod, c.shapes)) < 3000 and not c.refusal]
     kept = [c for c in small if c.way in ("plain", "again") and c.values in values]
-    return kept[:: max(1, len(kept) // 60)]
+    more = ("channels in", "images", "permuted memory", "called before", "gradient random")
+    rest = [c for c in kept[25:] if c.why.endswith(more)]
+    return kept[:25] + [c for c in rest if not c.grad] + [c for c in rest if c.grad][::3]
 
 
 def said(function, op, values=("real", "special", "nan")):
@@ -302,7 +304,7 @@ def test_a_pattern_has_counts_and_needs_two_calls():
         f"groups > 1, in {len(bad)} of {len(bad)} failing calls and in none of {len(good)}"
     )
     assert pattern(bad[:1], good) == ""
-    assert pattern(bad[::2], bad[1::2]) == ""  # there is nothing to tell them apart
+    assert pattern(bad, bad) == ""  # there is nothing to tell them apart
 
 
 NAMES = ("image", "channel", "height", "width")

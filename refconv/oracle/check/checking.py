@@ -160,9 +160,10 @@ def _simplest(failing: list[Outcome], job: Job) -> Outcome:
     kinds = Counter(_kind(o) for o in failing)
     [(kind, _)] = kinds.most_common(1)
 
-    def effort(outcome: Outcome) -> tuple[int, int, int]:
+    def effort(outcome: Outcome) -> tuple[int, ...]:
         case = job.cases[outcome.index]
-        return (case.way != "plain", len(case.features), sum(map(prod, case.shapes)))
+        other = (case.way != "plain", case.dtype != job.dtypes[0])
+        return (*other, len(case.features), sum(map(prod, case.shapes)))
 
     return min((o for o in failing if _kind(o) == kind), key=effort)
 

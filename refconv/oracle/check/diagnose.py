@@ -8,6 +8,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from math import prod
 from textwrap import shorten
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 from . import answers
+from .attributes import attributes
 from .case import Case
 from .mistakes import FIRST, elected
 from .pattern import pattern
@@ -27,6 +29,8 @@ from .where import common, nature_words, place_words
 CALLS = 8
 #: Plain calls that are enough to leave the others out.
 ENOUGH = 3
+#: Calls among which varied ones are chosen.
+VARIED = 40
 SECONDS = 5.0
 
 #: What is said of a kind of failure that is no matter of values.
@@ -244,10 +248,10 @@ def _values(
     op = scenes[0].case.op
     where = [_named(mine), *_where(scenes, replay is not None)]
     if replay is not None:
-        named = dict.fromkeys(n for s in scenes for n in s.wrong)
-        subject = "" if {"output", "indices"} & named.keys() else f"{', '.join(named)} "
-        that = "that of " if subject else ""
-        said = f"{subject}equals {that}{op} {replay.text} ({votes} of {len(scenes)} failing calls)"
+        named = list(dict.fromkeys(n for s in scenes for n in s.wrong))
+        subject = "" if {"output", "indices"} & set(named) else f"{', '.join(named)} "
+        verb = "equals" if not subject else "equal those of" if named[1:] else "equals that of"
+        said = f"{subject}{verb} {op} {replay.text} ({votes} of {len(scenes)} failing calls)"
     elif where[1:]:
         said = ". ".join(where[1:]) + f" (no known mistake of {op} gives these numbers)"
         where = where[:1]
@@ -283,18 +287,30 @@ def _telling(mine: Sequence[tuple[Outcome, Case]]) -> Iterator[tuple[Outcome, Ca
             case.values not in ("real", "special", "nan", "negative"),
             wrong < 4,
             cells > 4000,
-            outcome.index,
         )
 
     queues: dict[Any, list[tuple[Outcome, Case]]] = {}
-    for item in sorted(mine, key=effort):
-        outcome, case = item
-        wrong = tuple(f.result for f in outcome.findings if f.level != "consistent")
-        queues.setdefault((wrong, case.values, case.dtype), []).append(item)
+    for _, alike in groupby(sorted(mine, key=effort), effort):
+        for item in _varied(list(alike)[:VARIED]):
+            outcome, case = item
+            wrong = tuple(f.result for f in outcome.findings if f.level != "consistent")
+            queues.setdefault((wrong, case.values, case.dtype), []).append(item)
     while any(queues.values()):
         for queue in queues.values():
             if queue:
                 yield queue.pop(0)
+
+
+def _varied(left: list[tuple[Outcome, Case]]) -> Iterator[tuple[Outcome, Case]]:
+    """The same calls, each next one as unlike those before as can be: alike ones tell the same."""
+    said, counts = zip(*(attributes(c) for _, c in left), strict=True)
+    facts = [{*s, *n.items()} for s, n in zip(said, counts, strict=True)]
+    apart = [len(facts[0] ^ f) for f in facts]
+    order = [0]
+    while len(order) < len(left):
+        order.append(max(set(range(len(left))) - set(order), key=lambda i: (apart[i], -i)))
+        apart = [min(a, len(facts[order[-1]] ^ f)) for a, f in zip(apart, facts, strict=True)]
+    return (left[i] for i in order)
 
 
 def _where(scenes: Sequence[Scene], known: bool) -> list[str]:

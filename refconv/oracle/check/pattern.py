@@ -10,8 +10,8 @@ from math import prod
 from .attributes import attributes
 from .case import Case
 
-#: A clause may hold in all failing calls by chance: with less than this probability.
-CHANCE = 1e-3
+#: Any of the clauses that were tried may hold in all failing calls by chance: at most so often.
+CHANCE = 0.05
 #: A clause that holds in more than this share of the passing calls says nothing.
 COMMON = 0.5
 
@@ -62,7 +62,8 @@ def pattern(failing: Sequence[Case], passing: Sequence[Case]) -> str:
         if best is None or key < best:
             best, chosen, shared = key, group, left
     likely = ((len(shared) + 1) / (total + 2)) ** count
-    if not chosen or likely > CHANCE or len(shared) > COMMON * total:
+    tried = sum(len(group) == len(chosen) for group in by_two)
+    if not chosen or likely * tried > CHANCE or len(shared) > COMMON * total:
         return ""
     text = " and ".join(c.text for c in chosen)
     held = f"in none of {total:,}" if not shared else f"in {len(shared):,} of {total:,}"

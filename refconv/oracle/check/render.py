@@ -45,16 +45,27 @@ def render(report: Report) -> Group:
         ]
     if report.fingerprint:
         parts.append(Text(f"  arithmetic: {report.fingerprint}"))
-    for feature, (count, reason) in report.unsupported.items():
-        parts.append(Text(f"  not supported: {feature} ({count} calls raised; {reason[:100]})"))
+    for features, count, reason in _refused(report):
+        text = f"  not supported: {features} ({count} calls raised; {reason[:100]})"
+        parts.append(Text(text))
     parts += [Text(f"  note: {note}") for note in report.notes]
     if report.ran < report.planned:
         left = report.planned - report.ran
         parts.append(Text(f"  the budget ended {left:,} cases early: --budget gives more time"))
     if report.repro:
-        code = Padding(Text(report.repro.rstrip()), (0, 0, 0, 4), expand=False)
-        parts += [Text("  repro, without refconv:", "bold"), code]
+        parts.append(Text("  repro, without refconv:", "bold"))
+        parts += [Text(f"    {line}") for line in report.repro.rstrip().splitlines()]
     return Group(*parts)
+
+
+def _refused(report: Report) -> list[tuple[str, int, str]]:
+    """What is not supported, one line for each kind of exception."""
+    kinds: dict[str, tuple[list[str], int, str]] = {}
+    for feature, (count, reason) in report.unsupported.items():
+        kind = reason.partition(":")[0]
+        names, total, first = kinds.get(kind, ([], 0, reason))
+        kinds[kind] = ([*names, feature], total + count, first)
+    return [(", ".join(names), total, reason) for names, total, reason in kinds.values()]
 
 
 def _settings(report: Report) -> Text:

@@ -31,14 +31,14 @@ def replays(rank: int, names: tuple[str, ...]) -> Iterator[Replay]:
     held = (*names, GRADIENT)
     for name in held:
         of = CALLED.get(name, name)
-        text = f"with the {of}'s memory read as if it were contiguous (its strides ignored)"
+        text = f"with the {of} read as if contiguous in memory (strides ignored)"
         yield reading(text, _dense, name)
     yield from _again(names)
     for name in held:
         of = CALLED.get(name, name)
-        text = f"with the {of}'s memory read as channels_last (NCHW read as NHWC)"
+        text = f"with the {of} read as if channels_last in memory (NCHW read as NHWC)"
         yield reading(text, _from_last, name)
-        text = f"with the {of}'s memory, laid out channels_last, read as NCHW"
+        text = f"with the {of}, channels_last in memory, read as contiguous (NHWC as NCHW)"
         yield reading(text, _to_last, name)
         if rank > 1:
             yield reading(f"with height and width of the {of} exchanged in memory", _turned, name)

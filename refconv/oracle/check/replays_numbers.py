@@ -154,6 +154,11 @@ def _on(axis: int) -> Callable[[Any, int, int], bool]:
     return lambda p, a, n: a == axis
 
 
+def _ended(axis: int) -> Callable[[Any], Any]:
+    """Windows counted from the end on one axis."""
+    return each("padding", lambda p, a, n: n - _remainder(p, a) * (a == axis))
+
+
 def _shifted(rank: int) -> Iterator[Replay]:
     """All windows begin earlier or later."""
 
@@ -173,11 +178,13 @@ def _shifted(rank: int) -> Iterator[Replay]:
         "with output_padding taken off in front (the output shifted)",
         each("padding", lambda p, a, n: n + tail(p, a)),
     )
+    over = "with the cells that the stride leaves over in front instead of behind"
     yield numbers(
-        "with the cells that the stride leaves over in front instead of behind (windows counted "
-        "from the end)",
+        f"{over} (windows counted from the end)",
         each("padding", lambda p, a, n: n - _remainder(p, a)),
     )
+    for b in range(rank if rank > 1 else 0):
+        yield numbers(f"{over} on {AXES[rank][b]} (windows counted from the end)", _ended(b))
     for by, word in ((1, "with one cell more of padding"), (-1, "with one cell less of padding")):
         yield numbers(f"{word} in front (shifted)", _more(by, lambda p, a, n: True))
         yield numbers(

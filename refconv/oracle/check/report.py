@@ -11,7 +11,7 @@ import msgspec
 
 from .job import Job
 from .journal import SCHEMA
-from .sorting import Sorted
+from .sorting import UNDONE, Sorted
 from .trial import Outcome
 
 #: Failing calls that a report keeps; all are counted.
@@ -30,7 +30,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     detects: float | None = None
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What came of checking one function for one op on one device.
 
     Args:
@@ -137,7 +137,7 @@ def _rows(outcomes: Sequence[Outcome]) -> tuple[Row, ...]:
             Row(
                 result=result,
                 calls=len(findings),
-                wrong=sum(f.level == "wrong" for f in findings),
+                wrong=sum(f.level == "wrong" and f.kind not in UNDONE for f in findings),
                 suspect=sum(f.level == "suspect" for f in findings),
                 ratio=max((f.ratio for f in right if f.ratio is not None), default=None),
                 noise=max((f.noise for f in right if f.noise is not None), default=None),

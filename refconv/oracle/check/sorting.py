@@ -15,7 +15,7 @@ from .trial import Finding, Outcome
 #: So many results in another memory format are no slip.
 FEW = 3
 #: Kinds of findings that say that a call did not go through.
-_UNDONE = ("error", "missing")
+UNDONE = ("error", "missing")
 
 
 @dataclass
@@ -36,13 +36,14 @@ class Sorted:
 def sort(outcomes: Sequence[Outcome]) -> Sorted:
     """Sort ``outcomes`` of one function, op and device."""
     made = Sorted()
-    supported = {f for o in outcomes if o.status == "consistent" for f in o.features}
+    judged = (o for o in outcomes if o.status == "consistent" and any(f.cells for f in o.findings))
+    supported = {f for o in judged for f in o.features}  # a refusal shows no support
     shared = Counter(f.note for o in outcomes for f in o.findings if f.note)
     for outcome in outcomes:
         bad = [f for f in outcome.findings if f.level != "consistent"]
         if not bad:
             continue
-        undone = [f for f in bad if f.kind in _UNDONE]
+        undone = [f for f in bad if f.kind in UNDONE]
         missing = sorted(set(outcome.features) - supported)
         if len(undone) == len(bad) and missing:
             for feature in missing:
@@ -50,7 +51,7 @@ def sort(outcomes: Sequence[Outcome]) -> Sorted:
                 made.unsupported[feature] = (count + 1, reason)
         else:
             made.failing.append(outcome)
-    made.notes += [f"{count} results: {note}" for note, count in shared.most_common(4)]
+    made.notes += [f"{count} result{'s' * (count > 1)}: {note}" for note, count in shared.most_common(4)]
     _strides(made, outcomes)
     return made
 

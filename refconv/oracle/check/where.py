@@ -165,7 +165,11 @@ def _held(
     if not got.size or name in scene.vague:
         return
     if np.isnan(got).all():
-        due = "" if np.isfinite(want).all() else ", where another special value is due"
+        due = (
+            ""
+            if np.isfinite(want).all()
+            else ", where another special value is due (0 * inf, or inf - inf)"
+        )
         yield f"they are NaN{due or ' (unwritten memory, 0/0, or made of inf)'}"
         return
     if np.isinf(got).all():
