@@ -65,8 +65,13 @@ def _gradients(base: list[Case]) -> Iterator[Case]:
 def _layouts(base: list[Case]) -> Iterator[Case]:
     """Each layout on every array, and on each one alone; forward and backward."""
     # Where an axis is one long, several layouts look alike.
-    thin = [c for c in base if any(1 in shape[1:] for shape in c.shapes)]
-    for i, case in enumerate([*_spread(base, 12), *_spread(thin, 12)]):
+    for case in (c for c in base if any(_thin(shape) for shape in c.shapes)):
+        for alone in range(len(case.shapes)):
+            layouts = tuple(
+                "channels_last" if a == alone else "contiguous" for a in range(len(case.shapes))
+            )
+            yield replace(case, layouts=layouts, why=f"{case.names[alone]} channels_last: thin")
+    for i, case in enumerate(_spread(base, 12)):
         for j, layout in enumerate(LAYOUTS[1:]):
             arrays = len(case.shapes)
             grad = "random" if (i + j) % 2 and differentiable(case) else ""
@@ -74,6 +79,11 @@ def _layouts(base: list[Case]) -> Iterator[Case]:
             alone = (i + j) % arrays
             layouts = tuple(layout if a == alone else "contiguous" for a in range(arrays))
             yield replace(case, layouts=layouts, grad=grad, why=f"{case.names[alone]} {layout}")
+
+
+def _thin(shape: tuple[int, ...]) -> bool:
+    """One channel, or one cell."""
+    return len(shape) > 2 and (shape[1] == 1 or set(shape[2:]) == {1})
 
 
 def _dtypes(base: list[Case], dtypes: tuple[str, ...]) -> Iterator[Case]:

@@ -51,7 +51,8 @@ def sort(outcomes: Sequence[Outcome]) -> Sorted:
                 made.unsupported[feature] = (count + 1, reason)
         else:
             made.failing.append(outcome)
-    made.notes += [f"{count} result{'s' * (count > 1)}: {note}" for note, count in shared.most_common(4)]
+    for note, count in shared.most_common(4):
+        made.notes.append(f"{count} result{'s' * (count > 1)}: {note}")
     _strides(made, outcomes)
     return made
 
