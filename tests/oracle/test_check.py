@@ -17,7 +17,7 @@ from .legal import LEGAL
 #: Faults that only other dtypes than float32 show.
 NARROW = {
     "N03": "bfloat16", "N05": "float16", "N07": "float16", "B02": "float16", "D13": "int64",
-    "F09": "int32", "E08": "int32",
+    "F09": "int8", "E08": "int32",
 }  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def test_a_listed_fault_is_flagged(fault):
     assert report.flagged, f"{fault.id} {fault.text}: {report.ran} calls, all consistent"
 
 
-LEGAL_HERE = [row for row in LEGAL if row.op == "conv2d" and row.work >= 10**6][::5]
+LEGAL_HERE = [row for row in LEGAL if row.op == "conv2d" and row.work >= 10**6][::9]
 
 
 @pytest.mark.parametrize("row", LEGAL_HERE, ids=lambda row: row.name)

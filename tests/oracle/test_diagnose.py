@@ -27,7 +27,7 @@ def cases(op, values):
     kept = [c for c in small if c.way in ("plain", "again") and c.values in values]
     more = ("channels in", "images", "permuted memory", "called before", "gradient random")
     rest = [c for c in kept[25:] if c.why.endswith(more)]
-    return kept[:25] + [c for c in rest if not c.grad] + [c for c in rest if c.grad][::3]
+    return kept[:25] + [c for c in rest if not c.grad][::2] + [c for c in rest if c.grad][::6]
 
 
 def said(function, op, values=("real", "special", "nan")):
@@ -328,8 +328,8 @@ def test_places_in_words(at, words):
     wrong = np.zeros((3, 8, 5, 7), dtype=bool)
     wrong[at] = True
     assert words in places(wrong, NAMES)
-    assert words not in places(np.ones((3, 8, 5, 7), bool) if words != "all elements" else wrong * 0
-                               + (np.arange(7) > 2), NAMES)  # fmt: skip
+    wrong[0, 1, 1, 1] ^= True
+    assert words not in places(wrong, NAMES)
 
 
 def test_common_words_are_those_of_all_calls():

@@ -10,7 +10,7 @@ from ...errors import RefconvError
 from ...moves import ColumnProblem, IndexProblem, PadProblem
 from ...ops import INTEGERS
 from ...problem import ConvProblem, PoolProblem
-from .case import Case
+from .case import NAMES, Case
 from .replays_numbers import AXES, get
 
 #: Multiples that a tail may fall behind.
@@ -138,23 +138,14 @@ def _call(case: Case) -> Iterator[str]:
             yield "narrow integers"
     if case.dtype.startswith("complex"):
         yield "complex numbers"
-    kind, _, alone = case.values.partition(" ")
-    if kind in ("special", "nan"):
-        yield "NaN or inf in an array"
-        yield "NaN among the values"
-    if kind == "special" or case.values == "minus infinity":
-        yield "infinite values"
-    if kind == "special" and alone:
-        yield "inf and NaN in the weight"
-    if case.values == "minus infinity":
-        yield "windows that are all -inf"
-    if case.values in ("integer", "exact") and case.kind.startswith("max"):
+    yield from _special(case)
+    if case.values in ("integer", "exact", "ones", "ramp") and "max_pool" in case.kind:
         yield "equal values (ties)"
     if case.kind == "max_unpool" and case.values != "outside" and _duplicates(case):
         yield "duplicate indices"
     if case.values == "negative":
         yield "negative values only"
-    if case.values in ("zeros", "scaled", "image", "uniform"):
+    if case.values in ("zeros", "scaled", "image", "uniform", "ones"):
         yield f"{case.values} values"
     if case.values == "outside":
         yield "indices out of bounds"
@@ -162,6 +153,25 @@ def _call(case: Case) -> Iterator[str]:
         yield "an empty array"
     if len(case.shapes[0]) == case.rank + 1 and case.kind != "pad":
         yield "no batch axis"
+
+
+def _special(case: Case) -> Iterator[str]:
+    """NaN and infinities, in which array."""
+    kind, _, alone = case.values.rpartition(" ")
+    where = f"the {alone}" if alone in NAMES else "an array"
+    kind = kind if alone in NAMES else case.values
+    nan, infinite = "nan" in kind or kind == "special", "infinity" in kind or kind == "special"
+    if nan or infinite:
+        yield f"NaN or inf in {where}"
+        yield "NaN or inf in an array"
+    if nan:
+        yield f"NaN in {where}"
+        yield "NaN in an array"
+    if infinite:
+        yield f"inf in {where}"
+        yield "inf in an array"
+    if kind == "minus infinity":
+        yield "windows that are all -inf"
 
 
 def _duplicates(case: Case) -> bool:

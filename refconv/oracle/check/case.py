@@ -36,7 +36,7 @@ class Case:
         limit: of the indices that unpooling takes.
         dtype, values: of the arrays; values are a kind of ``inputs.make``, or ``exact`` (small
             whole numbers, indices given twice), ``negative``, ``special`` (NaN, infinities, ties),
-            ``nan``, ``minus infinity``, ``zeros``; ``special weight``: of that array only;
+            ``nan``, ``minus infinity``, ``zeros``, ``large``; ``large input``: of that array only;
             ``outside``: indices beyond the output; of ``FORMULAS``: what one line writes again.
         grad: what is sent back: ``random``, ``expanded`` (one number, strides 0, as ``y.sum()``
             gives), ``permuted``; nothing: forward only.
@@ -215,7 +215,11 @@ class Case:
         if any(0 in shape for shape in self.shapes):
             found.add("an empty array")
         found |= {f"{layout} memory" for layout in self.layouts if layout != "contiguous"}
-        found |= {"gradients"} if self.grad else set()
+        if self.grad:
+            way, _, name = self.way.partition(":")
+            every = (n for n in self.names if n != "indices")
+            wanted = (name,) if way == "double" else self.wrt or every
+            found |= {f"gradient of {name}" for name in wanted}
         found |= (
             {self.way.partition(":")[0]} if self.way not in ("plain", "again", "shape") else set()
         )
@@ -274,6 +278,8 @@ def numbers(
     t = torch.randn(shape, dtype=wide, generator=generator)
     if values == "negative":
         t = -1 - t.abs()
+    if values == "large":
+        t = 800 * t
     if values in _ONE and t.numel():
         at = torch.randint(0, t.numel(), (1,), generator=generator)
         t.view(-1)[at] = _ONE[values]

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from math import prod
 from textwrap import shorten
 from typing import Any
@@ -48,7 +48,6 @@ _SAID: dict[str, str] = {
     "strides": "gives right values with the wrong strides (memory format, layout)",
     "unjudged": "gives results that could not be judged",
 }
-
 
 #: Kinds that explain others: they are said first, however few.
 SURE = ("crash", "memory", "repeat", "alias")
@@ -93,9 +92,9 @@ def diagnose(
     """
     ids = {id(c) for c in failing}
     bad = [(o, cases[o.index]) for o in outcomes if id(cases[o.index]) in ids]
-    if not bad:
-        return Diagnosis()
     kinds = Counter(kind for o, _ in bad for kind in {f.kind for f in _faults(o)})
+    if not kinds:
+        return Diagnosis()
     kind = _main(kinds)
     mine = _of(bad, kind)
     others = _comparable(kind, mine, outcomes, cases, ids)
@@ -233,13 +232,14 @@ def _values(
     """The mistake, where it shows, and how many calls it explains."""
     end = time.monotonic() + seconds
     scenes = []
-    for outcome, case in _telling(mine):
+    for outcome, case in islice(_telling(mine), 4 * CALLS):
         bad = {level: frozenset(f.result for f in outcome.findings if f.level == level)
                for level in ("wrong", "suspect")}  # fmt: skip
         made = scene(function, case, settings, bad["wrong"], bad["suspect"])
         if made is not None:
             scenes.append(made)
-        if len(scenes) == CALLS or (len(scenes) >= FIRST and time.monotonic() > end - seconds / 2):
+        late = time.monotonic() > end - seconds / 2
+        if len(scenes) == CALLS or (late and (len(scenes) >= FIRST or time.monotonic() > end)):
             break
     if not scenes:
         text = "these calls fail only after other calls: something is kept between calls (a cache, "
@@ -262,6 +262,8 @@ def _values(
     elif all(s.kept for s in scenes):
         said += "; the wrong elements change with the calls before: stale or unwritten memory, or "
         said += "a cache"
+    elif all(s.outside for s in scenes):
+        said += "; the wrong elements change with the memory beside the arrays (out of bounds)"
     return said, ". ".join(where), (votes, len(scenes))
 
 

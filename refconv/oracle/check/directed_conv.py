@@ -192,6 +192,9 @@ def more(op: str, dtypes: tuple[str, ...]) -> Iterator[Case]:
             cell = conv(op, f"{dtype}, kernel of one cell, nine images", n=9, c=16, k=17,
                         size=(2, 3, 5), kernel=(1, 1, 1))  # fmt: skip
             yield replace(cell, dtype=dtype, grad="random")
+            yield replace(cell, dtype=dtype, values="large input")
+            loud = conv(op, f"{dtype}, large numbers", size=(3, 6, 7), kernel=(1, 3, 3))
+            yield replace(loud, dtype=dtype, values="large input")
             for case in (deep, wide, many):
                 for seed in range(3):
                     grad = "random" if seed or case is many else ""
@@ -271,6 +274,7 @@ def _refused(op: str) -> Iterator[Case]:
         yield bad("dilated kernel larger than the input", dilation=12)
         yield bad("same with a stride (an extension)", padding="same", stride=2)
         yield bad("channels differ", (x, (w[0], w[1] + 1, *w[2:]), b))
+        yield bad("more channels than the weight has", ((x[0], x[1] + 1, *x[2:]), w, b))
         yield bad("groups do not divide the channels", groups=2)
     else:
         yield bad("output padding as large as the stride", stride=2, output_padding=2)

@@ -135,12 +135,14 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
 def pulled(scene: Scene, change: Change, name: str, at: torch.Tensor, e: Expected) -> np.ndarray:
     """The gradient ``e`` of a changed array as that of the array before the change."""
 
+    due = torch.from_numpy(np.array(e.want))
+
     def run(t: torch.Tensor) -> torch.Tensor:
         made = change(scene, name, t)
         assert made is not None
-        return made.double()
+        return made.to(due.dtype)
 
-    _, g = torch.autograd.functional.vjp(run, at.detach(), torch.from_numpy(np.array(e.want)))
+    _, g = torch.autograd.functional.vjp(run, at.detach(), due)
     return exact(g)
 
 

@@ -185,6 +185,11 @@ def _modulo(count: int) -> Callable[[int], int]:
     return lambda size: size % count
 
 
+def _backwards(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+    axis = scene.axis(name, "channel")
+    return None if axis is None else t.flip(axis)
+
+
 def _channels() -> Iterator[Replay]:
     """Channels behind the last full block left out, or all behind a count."""
     for m in BLOCKS:
@@ -193,6 +198,7 @@ def _channels() -> Iterator[Replay]:
     for m in BLOCKS:
         text = f"without the last channels, behind a multiple of {m} (the tail block is zero)"
         yield writing(text, _kept(_whole(m), False))
+    yield reading("with its input channels in reverse order", _backwards, "input")
     yield reading("without the last input channel", _kept(lambda size: size - 1, True), "input")
     for m in ENDS:
         yield reading(f"of {m} input channels only", _kept(_end(m), True), "input")

@@ -23,7 +23,7 @@ Alone = Callable[[Scene, Tensor], Tensor | None]
 def replays(rank: int, transposed: bool) -> Iterator[Replay]:
     """The plainest first."""
     yield from _kernel(rank)
-    yield from _bias()
+    yield from _bias(rank)
     yield from _padding()
     yield from _gradients(rank)
     if transposed:
@@ -70,7 +70,7 @@ def _flip(axis: int) -> Alone:
     return lambda s, w: w.flip(axis)
 
 
-def _bias() -> Iterator[Replay]:
+def _bias(rank: int) -> Iterator[Replay]:
     def bias(text: str, change: Alone) -> Replay:
         return reading(text, _of(change), "bias")
 
@@ -99,7 +99,10 @@ def _bias() -> Iterator[Replay]:
         ("all images but the last", lambda i, n: i < n - 1),
     ):
         yield writing(f"with its bias added to {text}", _biased(kept), "output")
-    yield writing("with the bias of each image in turn", _bias_by_image, "output")
+    yield writing("with its bias dealt to images instead of channels", _dealt_bias(None), "output")
+    for axis in range(-1, -rank - 1, -1):
+        text = f"with its bias dealt along {AXES[rank][axis]} instead of channels"
+        yield writing(text, _dealt_bias(axis), "output")
 
 
 def _biased(kept: Callable[[Tensor, int], Tensor]) -> Change:
@@ -115,20 +118,27 @@ def _biased(kept: Callable[[Tensor, int], Tensor]) -> Change:
     return change
 
 
-def _bias_by_image(scene: Scene, name: str, y: Tensor) -> Tensor | None:
-    """The bias's numbers dealt to images instead of channels."""
-    b, n = scene.arrays.get("bias"), scene.problem.batch
-    if b is None or n is None:
-        return None
-    spread = b.to(y.dtype)
-    image = spread[torch.arange(n) % len(b)].view(-1, *(1,) * (y.dim() - 1))
-    return y - spread.view(-1, *(1,) * scene.case.rank) + image
+def _dealt_bias(axis: int | None) -> Change:
+    """The bias's numbers dealt to the places of a spatial axis, or (None) to images."""
+
+    def change(scene: Scene, name: str, y: Tensor) -> Tensor | None:
+        b = scene.arrays.get("bias")
+        at = axis if axis is not None else scene.axis(name, "batch")
+        if b is None or at is None:
+            return None
+        spread, at = b.to(y.dtype), at % y.dim()
+        dealt = spread[torch.arange(y.shape[at]) % len(b)].view(-1, *(1,) * (y.dim() - at - 1))
+        return y - spread.view(-1, *(1,) * scene.case.rank) + dealt
+
+    return change
 
 
 def _padding() -> Iterator[Replay]:
     """Cells of the padding that are read as something else than 0."""
     for text, fill in (
         ("with the border's cells in its padding (clamped, replicate)", _fill("replicate")),
+        ("that multiplies the zeros of its padding (0 * inf is NaN: special values)",
+         _fill("constant")),
         ("with reflected cells in its padding", _fill("reflect")),
         ("with the other side's cells in its padding (circular, wrapped)", _fill("circular")),
         ("that reads the neighbouring row in its padding (an unchecked linear offset, at the "

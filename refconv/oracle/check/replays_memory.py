@@ -33,6 +33,9 @@ def replays(rank: int, names: tuple[str, ...]) -> Iterator[Replay]:
         of = CALLED.get(name, name)
         text = f"with the {of} read as if contiguous in memory (strides ignored)"
         yield reading(text, _dense, name)
+    for name in held:
+        text = f"with the storage offset of the {CALLED.get(name, name)} ignored"
+        yield reading(text, _from_start, name)
     yield from _again(names)
     for name in held:
         of = CALLED.get(name, name)
@@ -58,6 +61,10 @@ def _dense(scene: Scene, name: str, t: Tensor) -> Tensor | None:
     room = t.untyped_storage().nbytes() // t.element_size() - t.storage_offset()
     flat = torch.as_strided(t, (min(room, t.numel()),), (1,))
     return torch.cat([flat, flat.new_zeros(t.numel() - flat.numel())]).view(t.shape)
+
+
+def _from_start(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+    return t.as_strided(t.shape, t.stride(), 0) if t.storage_offset() else None
 
 
 def _spatial(scene: Scene, name: str, t: Tensor) -> bool:

@@ -212,6 +212,11 @@ def _mixed() -> Iterator[Replay]:
     )
     yield numbers("with padding times dilation", each("padding", lambda p, a, n: n * p.dilation[a]))
     yield numbers("with padding times stride", each("padding", lambda p, a, n: n * p.stride[a]))
+    yield numbers("with its stride and dilation exchanged", _exchanged)
+    yield numbers(
+        "with padding kernel - 1 - padding",
+        each("padding", lambda p, a, n: p.dilation[a] * (p.kernel[a] - 1) - n),
+    )
     yield numbers("with padding twice", each("padding", lambda p, a, n: 2 * n))
     yield numbers(
         "with its padding divided by the stride", each("padding", lambda p, a, n: n // p.stride[a])
@@ -228,6 +233,13 @@ def _mixed() -> Iterator[Replay]:
         "with the padding of padding='same'",
         each("padding", lambda p, a, n: p.dilation[a] * (p.kernel[a] - 1) // 2),
     )
+
+
+def _exchanged(problem: Any) -> Any:
+    if len(get(problem, "dilation")) != problem.rank:
+        return None
+    turned = put(problem, "stride", get(problem, "dilation"))
+    return turned and put(turned, "dilation", get(problem, "stride"))
 
 
 def _same() -> Iterator[Replay]:

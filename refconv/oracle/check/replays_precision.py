@@ -86,6 +86,9 @@ def _special(names: tuple[str, ...]) -> Iterator[Replay]:
         most = torch.finfo(t.dtype).max
         return torch.where(t.isinf(), t.sign() * most, t)
 
+    yield writing(
+        "with infinite results saturated to the largest number (special values)", _saturated
+    )
     for name in names:
         for text, change in (
             ("with NaN in its {} read as 0 (special values)",
@@ -100,6 +103,13 @@ def _special(names: tuple[str, ...]) -> Iterator[Replay]:
              _complex(lambda t: t.real.to(t.dtype))),
         ):  # fmt: skip
             yield reading(text.format(name), change, name)
+
+
+def _saturated(scene: Scene, name: str, t: Tensor) -> Tensor | None:
+    dtype = getattr(torch, scene.case.dtype)
+    if not (dtype.is_floating_point and t.is_floating_point()):
+        return None
+    return torch.where(t.isinf(), t.sign() * torch.finfo(dtype).max, t)
 
 
 def _whole() -> Iterator[Replay]:

@@ -49,7 +49,8 @@ class Scene:
     Args:
         arrays: as the function got them, memory included; ``dy``: the incoming gradient.
         before: arrays of a call that was made before this one; none if there was no such call.
-        kept: whether wrong elements change with the calls before; ``changing``: from run to run.
+        kept: whether wrong elements change with the calls before; ``changing``: from run to run;
+            ``outside``: with the memory round the arrays.
         right, got: results by name, what is due and what came.
         wrong: which elements are wrong, for each result that has any.
         vague: results that are inside the proof, but outside of its noise.
@@ -67,6 +68,7 @@ class Scene:
     vague: frozenset[str] = frozenset()
     kept: bool = False
     changing: bool = False
+    outside: bool = False
     known: dict[Any, dict[str, Expected]] = field(default_factory=dict)
 
     @property
@@ -177,7 +179,7 @@ def scene(
     before = dict(zip(first.names, first.arrays(), strict=True))
     again = case.way == "again"
 
-    def run(earlier: bool) -> Scene | None:
+    def run(earlier: bool, trial: Trial = trial) -> Scene | None:
         got = _again(function, trial, first if earlier else None, before)
         wrong = _wrong(got, right, settings, names, vague)
         if not wrong:
@@ -197,7 +199,18 @@ def scene(
         return replace(found[0], changing=True)
     if not again and not _alike(runs[2], after):
         return replace(after or found[0], kept=True)
-    return found[0]
+    other = Trial(case, settings)
+    for t in other.arrays.values():
+        _surround(t)
+    return replace(found[0], outside=not _alike(found[0], run(again, other)))
+
+
+def _surround(t: torch.Tensor) -> None:
+    """Put other numbers into all of the memory that ``t`` lies in but is not ``t``."""
+    flat = t.as_strided((t.untyped_storage().nbytes() // t.element_size(),), (1,), 0)
+    inside = torch.zeros_like(flat, dtype=torch.bool)
+    inside.as_strided(t.shape, t.stride(), t.storage_offset()).fill_(True)
+    flat[~inside] = flat[~inside] + 1 if t.dtype != torch.bool else ~flat[~inside]
 
 
 def _again(

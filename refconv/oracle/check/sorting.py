@@ -61,8 +61,7 @@ def _strides(made: Sorted, outcomes: Sequence[Outcome]) -> None:
     """Judge the memory formats of all results together.
 
     A function may lay out its results as it likes. But one that gives torch's very bits is torch's
-    function with something around it that lost the format; and one that follows torch's formats in
-    some calls means to follow them in all.
+    function with something around it that lost the format.
     """
     told = [(o, *o.formats) for o in outcomes if o.formats]
     off = [o for o, due, got in told if due != got]
@@ -71,9 +70,7 @@ def _strides(made: Sorted, outcomes: Sequence[Outcome]) -> None:
     kinds = {got for _, _, got in told}
     bits = [o.like_torch for o in outcomes if o.like_torch is not None]
     inside = bool(bits) and all(bits) and kinds != {"channels_last"}
-    plain = all(got == due for _, due, got in told if due == "contiguous")
-    follows = plain and any(got == due for _, due, got in told if due == "channels_last")
-    if not inside and not follows:
+    if not inside:
         own = f"always {kinds.pop()}" if len(kinds) == 1 else "of its own"
         text = f"the memory format of results is {own}; torch's is another in {len(off):,} calls"
         made.notes.append(text)

@@ -159,7 +159,8 @@ class Trial:
         if self.case.way == "shape":
             return [self._shape(found["output"])]
         findings = [self._value(found.get(e.name), e) for e in self.expected]
-        findings += self._memory()
+        plain = "output" in found and self.case.way in ("plain", "again")
+        findings += [*self._memory(), *self._shared(found["output"] if plain else None)]
         if kept is not None and not _same(*kept):
             text = "the result of an earlier call was changed by this one: one buffer for both"
             findings.append(Finding(result="output", kind="alias", level="wrong", reason=text))
@@ -181,12 +182,17 @@ class Trial:
         if self.case.way != "again":
             return None
         first = answers.earlier(self.case)
-        arrays = dict(zip(first.names, first.arrays(), strict=True))
+        other = dict(zip(first.names, first.arrays(), strict=True))
+        own = {n: a.clone() for n, a in self.arrays.items()}
+        for name, array in self.arrays.items():  # the very same tensors, changed in place
+            array.copy_(other[name])
         try:
-            moved = {n: a.to(self.settings.device) for n, a in arrays.items()}
-            y = answers.got(function, first, moved, None)["output"]
+            y = answers.got(function, first, self.arrays, None)["output"]
         except Exception:  # the call itself is another case's matter
             return None
+        finally:
+            for name, array in self.arrays.items():
+                array.copy_(own[name])
         return y, y.clone()
 
     def _value(self, got: torch.Tensor | None, e: Expected) -> Finding:
@@ -279,6 +285,16 @@ class Trial:
                 reason = f"wrote to {damage.replace('an input', 'its input')}: {name}"
                 found.append(Finding(result=name, kind="memory", level="wrong", reason=reason))
         return found
+
+    def _shared(self, y: torch.Tensor | None) -> list[Finding]:
+        """A result in the memory of an input changes with it; torch's never are."""
+        if y is None or not y.numel():
+            return []
+        for name, array in self.arrays.items():
+            if y.untyped_storage().data_ptr() == array.untyped_storage().data_ptr():
+                reason = f"the result shares memory with {name}: it is an alias, not a copy"
+                return [Finding(result="output", kind="alias", level="wrong", reason=reason)]
+        return []
 
     def _repeats(self, function: Callable[..., Any], first: dict[str, Any]) -> list[Finding]:
         """The same call again and again, with the same bits; unless torch's own differ too."""

@@ -16,6 +16,8 @@ from .scene import Scene, near, right_is_whole, tolerated
 
 #: Errors that are a smaller share of the terms' sum may be roundings.
 SMALL = 2.0**-5
+#: Inputs that are rounded to a narrower dtype before add to its bound: by no more than so much.
+ROUNDED = 4.0
 #: Results below this share of the largest are small.
 TINY = 1e-3
 #: Names of axes: of one cell and of several.
@@ -165,12 +167,10 @@ def _held(
     if not got.size or name in scene.vague:
         return
     if np.isnan(got).all():
-        due = (
-            ""
-            if np.isfinite(want).all()
-            else ", where another special value is due (0 * inf, or inf - inf)"
-        )
-        yield f"they are NaN{due or ' (unwritten memory, 0/0, or made of inf)'}"
+        if np.isfinite(want).all():
+            yield "they are NaN (unwritten memory, 0/0, or 0 * inf)"
+        else:
+            yield "they are NaN, where another special value is due (0 * inf, or inf - inf)"
         return
     if np.isinf(got).all():
         yield "they are infinite"
@@ -268,7 +268,8 @@ def _arithmetic(e: Expected, got: np.ndarray, law: Sum) -> Iterator[str]:
         known += [(e.dtype, "narrow", text)]
     for dtype, precision, text in known:
         limit = e.bound(precision=precision, dtype=dtype).tolerance
-        if limit is not None and bool((np.abs(got - e.want) <= limit).all()):
+        grown = ROUNDED if e.dtype != dtype else 1.0
+        if limit is not None and bool((np.abs(got - e.want) <= grown * limit).all()):
             yield f"the errors are what {text} could make: precision is lost"
 
 
