@@ -137,7 +137,11 @@ class Terms:
         return np.where(mean > 0, self.n / np.where(mean > 0, mean, 1.0), 1.0)
 
     def sides(self, power: int) -> np.ndarray:
-        """The sum of one factor's absolute values to the ``power``, plus that of the other's."""
+        """The sum of one factor's absolute values to the ``power``, plus that of the other's; of a
+        sum without products, the number of its terms.
+        """
+        if len(self.inputs) == 1 or self.inputs[1].dtype.kind == "i":
+            return np.abs(self.run(np.ones_like(self.inputs[0]), *self.inputs[1:]))
         first, second = (np.abs(x) ** power for x in self.inputs[:2])
         return self.run(first, np.ones_like(second)) + self.run(np.ones_like(first), second)
 

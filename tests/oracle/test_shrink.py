@@ -60,10 +60,10 @@ ROWS = {
         unequal(grad="random", size=(7, 12)),
         ((1, 1, 1, 2), (1, 1, 1, 1)),
         0,
-        {"stride", "gradients"},
+        {"stride", "gradient of input"},
     ),
     "expanded_gradient": (
-        unequal(grad="expanded"), ((1, 1, 1, 1), (1, 1, 1, 1)), 1, {"gradients"},
+        unequal(grad="expanded"), ((1, 1, 1, 1), (1, 1, 1, 1)), 1, {"gradient of input"},
     ),
     "channels_last_only": (
         unequal(layouts=("channels_last",) * 3),

@@ -220,9 +220,9 @@ class Case:
             every = (n for n in self.names if n != "indices")
             wanted = (name,) if way == "double" else self.wrt or every
             found |= {f"gradient of {name}" for name in wanted}
-        found |= (
-            {self.way.partition(":")[0]} if self.way not in ("plain", "again", "shape") else set()
-        )
+        kind, _, name = self.way.partition(":")
+        words = {"vmap": "vmap over ", "double": "second derivatives by "}
+        found |= {words[kind] + name} if kind in words else set()
         if isinstance(given.get("padding"), str):
             found.add(f"padding={given['padding']!r}")
         for name, value in given.items():

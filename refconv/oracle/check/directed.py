@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ...ops import FLOATS, OPS
+from .. import inputs
 from . import directed_conv, directed_moves, directed_pool
 from .case import Case, differentiable
 from .layouts import LAYOUTS
@@ -71,6 +72,10 @@ def _layouts(base: list[Case]) -> Iterator[Case]:
                 "channels_last" if a == alone else "contiguous" for a in range(len(case.shapes))
             )
             yield replace(case, layouts=layouts, why=f"{case.names[alone]} channels_last: thin")
+    for case in (c for c in base if c.values not in inputs.KINDS):
+        grad = "random" if differentiable(case) else ""
+        layouts = ("channels_last",) * len(case.shapes)
+        yield replace(case, layouts=layouts, grad=grad, why=f"{case.why}, channels_last")
     for i, case in enumerate(_spread(base, 12)):
         for j, layout in enumerate(LAYOUTS[1:]):
             arrays = len(case.shapes)

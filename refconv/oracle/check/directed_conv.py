@@ -273,13 +273,15 @@ def _refused(op: str) -> Iterator[Case]:
                   padding=1)  # fmt: skip
         yield bad("dilated kernel larger than the input", dilation=12)
         yield bad("same with a stride (an extension)", padding="same", stride=2)
-        yield bad("channels differ", (x, (w[0], w[1] + 1, *w[2:]), b))
-        yield bad("more channels than the weight has", ((x[0], x[1] + 1, *x[2:]), w, b))
+        yield bad("channels differ (an extension)", (x, (w[0], w[1] + 1, *w[2:]), b))
+        yield bad(
+            "more channels than the weight has (an extension)", ((x[0], x[1] + 1, *x[2:]), w, b)
+        )
         yield bad("groups do not divide the channels", groups=2)
     else:
         yield bad("output padding as large as the stride", stride=2, output_padding=2)
         yield bad("output padding without a stride", output_padding=1)
-        yield bad("channels differ", (x, (w[0] + 1, *w[1:]), b))
+        yield bad("channels differ (an extension)", (x, (w[0] + 1, *w[1:]), b))
     yield bad("stride 0", stride=0)
     yield bad("negative padding (an extension)", padding=-1)
     yield bad("dilation 0", dilation=0)

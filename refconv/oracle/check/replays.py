@@ -134,7 +134,6 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def pulled(scene: Scene, change: Change, name: str, at: torch.Tensor, e: Expected) -> np.ndarray:
     """The gradient ``e`` of a changed array as that of the array before the change."""
-
     due = torch.from_numpy(np.array(e.want))
 
     def run(t: torch.Tensor) -> torch.Tensor:
