@@ -52,7 +52,8 @@ class Expected:
             precision: of ``bound.PRECISIONS``; algorithm: of ``algorithm_bounds.ALGORITHMS``.
         """
         a = arithmetic(dtype or self.dtype, precision)
-        return algorithm_bounds.bound(self.law, self.want, a, algorithm, self.terms)
+        with np.errstate(invalid="ignore"):  # infinite inputs
+            return algorithm_bounds.bound(self.law, self.want, a, algorithm, self.terms)
 
     def noise(
         self,
