@@ -9,10 +9,7 @@ from typing import Any
 
 from .bound import PARTS, STORED, Bound
 from .reference import Expected
-from .verdict import Verdict, compare
-
-#: From the worst.
-LEVELS = ("wrong", "suspect", "consistent")
+from .verdict import LEVELS, Verdict, compare
 
 
 def excuse(
@@ -31,7 +28,7 @@ def excuse(
     usual = None if look is None else expected.noise("narrow", look=look)
     limit = expected.bound("narrow")
     again = compare(got, expected.want, limit, None, usual)
-    if again.unjudged or not LEVELS.index(again.level) > LEVELS.index(level):
+    if again.unjudged or not LEVELS.index(again.level) < LEVELS.index(level):
         return None
     beyond = "bound" if level == "wrong" else "noise"
     return again, limit, f"torch sums in {dtype} here: beyond the {beyond} of float32 sums"

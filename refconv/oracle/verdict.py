@@ -19,6 +19,8 @@ from .bound import Bound, detectable
 from .noise import Noise
 from .reference import exact
 
+#: The three answers, from the best.
+LEVELS = ("consistent", "suspect", "wrong")
 #: So many different cells make a mean.
 MANY = 64
 #: A mean is taken of at most so many cells.

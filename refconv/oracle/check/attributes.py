@@ -15,7 +15,6 @@ from .replays_numbers import AXES, get
 
 #: Multiples that a tail may fall behind.
 BLOCKS = (2, 4, 8, 16, 32)
-LESS = "at most "
 
 
 def attributes(case: Case) -> tuple[list[str], dict[str, int]]:

@@ -105,13 +105,13 @@ class Case:
         """The op of ``module`` (torch.nn.functional or refconv.functional) on ``arrays``."""
         return getattr(module, self.op)(*arrays, **dict(self.kwargs), **more)
 
-    def problem(self, kwargs: Arguments | None = None) -> Any:
+    def problem(self) -> Any:
         """The problem that this call is.
 
         Raises:
             RefconvError: the call breaks a rule, and torch refuses it too.
         """
-        given = dict(self.kwargs if kwargs is None else kwargs)
+        given = dict(self.kwargs)
         for name in _NO_NUMBERS:
             given.pop(name, None)
         shapes = dict(zip(self.names, self.shapes, strict=True))
@@ -333,14 +333,3 @@ def differentiable(case: Case) -> bool:
 def encode(case: Case) -> bytes:
     """The case as JSON."""
     return msgspec.json.encode(case)
-
-
-def decode(data: bytes) -> Case:
-    """The case that ``encode`` wrote: lists become tuples again where a call needs them."""
-    return msgspec.convert(_tuples(msgspec.json.decode(data)), Case)
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

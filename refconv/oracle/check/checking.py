@@ -136,10 +136,11 @@ def explained(
     """The report with what went wrong, the smallest failing call, and its repro."""
     failing = [job.cases[o.index] for o in found.failing]
     said = diagnose.diagnose(function, failing, outcomes, job.cases, job.settings)
-    if _unsafe(found.failing[0]):
+    safe = [o for o in found.failing if not _unsafe(o)]
+    if not safe:
         first = found.failing[0]
         return report.changed(diagnosis=said.text, smallest=first.case, reason=_reason(first))
-    at = _simplest(found.failing, job)
+    at = _simplest(safe, job)
     smallest = shrink.shrink(function, job.cases[at.index], job.settings)
     again = attempt(function, smallest, job.settings)
     return report.changed(

@@ -22,6 +22,7 @@ from .mistakes import FIRST, elected
 from .pattern import pattern
 from .scene import Scene, scene
 from .sizes import size_words
+from .sorting import strides
 from .trial import Finding, Outcome, Settings, Trial
 from .where import common, nature_words, place_words
 
@@ -128,9 +129,7 @@ def _faults(outcome: Outcome) -> list[Finding]:
     """What is wrong with one call; strides are judged over all calls, and are no finding of one."""
     found = [f for f in outcome.findings if f.level != "consistent"]
     if not found and outcome.formats:
-        due, got = outcome.formats
-        text = f"strides are {got}, {due} is due"
-        found = [Finding(result="output", kind="strides", level="wrong", reason=text)]
+        found = [strides(outcome)]
     if any(f.kind == "shape" for f in found):  # no gradient is asked of a result of another shape
         found = [f for f in found if f.kind != "missing"]
     plain = [f for f in found if f.kind != "unjudged"]

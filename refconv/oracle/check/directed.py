@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from math import prod
 
 from ...ops import FLOATS, OPS
 from .. import inputs
@@ -136,16 +137,9 @@ def _sometimes(case: Case, i: int) -> str:
 
 def _spread(cases: Iterable[Case], count: int) -> list[Case]:
     """At most ``count`` of the small ones, evenly spaced."""
-    found = [c for c in cases if c.way == "plain" and max(map(_cells, c.shapes)) < 20_000]
+    found = [c for c in cases if c.way == "plain" and max(map(prod, c.shapes)) < 20_000]
     step = max(1, -(-len(found) // count))
     return found[::step]
-
-
-def _cells(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
 
 
 def dtypes_of(op: str) -> tuple[str, ...]:

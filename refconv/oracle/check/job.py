@@ -42,11 +42,6 @@ class Job:
             made = made + drawn.collect(self.op, self.drawn, self.seed, self.dtypes)
         return made
 
-    @cached_property
-    def edges(self) -> int:
-        """How many of the cases are directed."""
-        return len(directed.directed(self.op, self.dtypes, self.seed)) if self.edge else 0
-
     def __getstate__(self) -> dict[str, Any]:
         kept = ("target", "op", "settings", "dtypes", "seed", "drawn", "edge")
         return {name: getattr(self, name) for name in kept}

@@ -93,6 +93,8 @@ class Journal:
 
     def begin(self, job: Job) -> list[Outcome]:
         """Write that ``job`` begins; its outcomes that are known already."""
+        if self._file is None and not self._known:
+            return []
         line = started(job)
         self.write(line)
         return list({o.index: o for o in self._known.get(line, [])}.values())

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from .trial import Finding, Outcome
 
 #: So many results in another memory format are no slip.
@@ -75,16 +77,16 @@ def _strides(made: Sorted, outcomes: Sequence[Outcome]) -> None:
         text = f"the memory format of results is {own}; torch's is another in {len(off):,} calls"
         made.notes.append(text)
         return
+    lost = {o.index for o in off}
+    made.failing = [o for o in made.failing if o.index not in lost]  # a call is one fault
     for outcome in off:
-        due, got = outcome.formats or ("", "")
-        reason = f"strides are {got}, {due} is due"
-        finding = Finding(result="output", kind="strides", level="wrong", reason=reason)
-        made.failing.append(_with(outcome, finding))
+        findings = (*outcome.findings, strides(outcome))
+        made.failing.append(msgspec.structs.replace(outcome, status="wrong", findings=findings))
     made.failing.sort(key=lambda o: o.index)
 
 
-def _with(outcome: Outcome, finding: Finding) -> Outcome:
-    import msgspec
-
-    findings = (*outcome.findings, finding)
-    return msgspec.structs.replace(outcome, status="wrong", findings=findings)
+def strides(outcome: Outcome) -> Finding:
+    """The finding of a result in another memory format than is due."""
+    due, got = outcome.formats or ("", "")
+    reason = f"strides are {got}, {due} is due"
+    return Finding(result="output", kind="strides", level="wrong", reason=reason)

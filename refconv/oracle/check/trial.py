@@ -10,12 +10,12 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
 import torch
 
-from ...errors import DtypeError, RefconvError
 from .. import inputs, verdict
 from ..bound import PARTS, STORED
 from ..reference import Expected
@@ -92,9 +92,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     seconds: float = 0.0
 
 
-LEVELS = ("consistent", "suspect", "wrong")
-
-
 def attempt(
     function: Callable[..., Any], case: Case, settings: Settings, index: int = 0
 ) -> Outcome:
@@ -104,7 +101,7 @@ def attempt(
         warnings.simplefilter("ignore")
         trial = Trial(case, settings)
         findings = trial.judge(function)
-    level = max((LEVELS.index(f.level) for f in findings), default=0)
+    level = max((verdict.LEVELS.index(f.level) for f in findings), default=0)
     refused = any(f.kind == "error" for f in findings)
     return Outcome(
         index=index,
@@ -112,7 +109,7 @@ def attempt(
         case=str(case),
         why=case.why,
         dtype=case.dtype,
-        status="refused" if refused else LEVELS[level],
+        status="refused" if refused else verdict.LEVELS[level],
         features=tuple(sorted(case.features)),
         findings=tuple(findings),
         formats=trial.formats,
@@ -201,7 +198,7 @@ class Trial:
         """One result against what is due."""
         if got is None:
             text = "no result; does it depend on its inputs by torch operations?"
-            note = "" if e.name in self.torch_result() else "nor does torch give one"
+            note = "" if e.name in self.torch_result else "nor does torch give one"
             level = "consistent" if note else "wrong"
             return Finding(result=e.name, kind="missing", level=level, reason=text, note=note)
         finding = judged(got, e, self.problem, self.settings, self._noisy())
@@ -253,12 +250,13 @@ class Trial:
     def _sixteen(self, got: torch.Tensor, e: Expected, finding: Finding) -> Finding:
         """torch sums some passes of 16-bit dtypes in 16 bits: its very bits are excused."""
         again = judged(got, e, self.problem, Settings(self.settings.device, "narrow"))
-        theirs = self.torch_result().get(e.name)
+        theirs = self.torch_result.get(e.name)
         if again.kind == "value" or theirs is None or not _same(got, theirs):
             return finding
         note = f"summed in {self.case.dtype}, bit for bit as torch does here"
         return msgspec.structs.replace(again, level="consistent", note=note)
 
+    @cached_property
     def torch_result(self) -> dict[str, torch.Tensor]:
         """What torch itself gives; nothing where it refuses."""
         try:
@@ -273,7 +271,7 @@ class Trial:
         except Exception:
             return []
         y = found["output"]
-        if y.numel() == 0 or self.torch_result():
+        if y.numel() == 0 or self.torch_result:
             return []
         if self.case.why.endswith("(an extension)"):  # a meaning that torch does not give it
             return [Finding(result="output", note=f"accepts what torch refuses: {self.case.why}")]
@@ -284,7 +282,7 @@ class Trial:
         """An exception on a valid call."""
         text = " ".join(str(error).split())[:200]
         reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        note = "" if self.torch_result() else "torch refuses it too"
+        note = "" if self.torch_result else "torch refuses it too"
         return Finding(
             result="output", kind="error", level="consistent" if note else "wrong",
             reason=reason, note=note,
@@ -324,7 +322,7 @@ class Trial:
         case = self.case
         if case.way.startswith("vmap") or tuple(y.shape) != self.expected[0].want.shape:
             return
-        theirs = self.torch_result().get("output")
+        theirs = self.torch_result.get("output")
         if theirs is None:
             return
         if case.dtype == "float32" and case.values != "integer":
@@ -384,14 +382,3 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
     if not a.dtype.is_floating_point:
         return bool(torch.equal(a, b))
     return bool(((a == b) & (a.signbit() == b.signbit()) | (a.isnan() & b.isnan())).all())
-
-
-def dtype_refused(case: Case) -> bool:
-    """Whether torch's CPU has the op, but not in this dtype: no function has to follow that."""
-    try:
-        case.problem()
-    except DtypeError:
-        return True
-    except RefconvError:
-        return False
-    return False
