@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: setup check test thorough compare readme
+.PHONY: setup check test thorough compare bench readme
 
 setup: ## install for development
 	$(PYTHON) -m pip install -c constraints.txt -e ".[dev]"
@@ -19,6 +19,10 @@ thorough: ## the same tests on many more drawn problems (tens of minutes)
 
 compare: ## the main job, recorded
 	$(PYTHON) -m refconv compare
+
+bench: ## time every layer of the set cpu, one group a layer (BENCH="-k rn_64" for a part)
+	$(PYTHON) -m pytest bench -n 0 --benchmark-only --benchmark-columns=median,iqr,rounds \
+		--benchmark-sort=fullname $(BENCH)
 
 readme: ## regenerate what stands between markers in the READMEs
 	$(PYTHON) docs/readme.py

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -18,6 +19,8 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 from refconv.backends import SLOTS, registry
+from refconv.cli.bench_report import Report as BenchReport
+from refconv.cli.bench_report import show
 from refconv.cli.render import Report
 from refconv.cli.tables import set_table, totals
 from refconv.harness.records import Environment, Result, read
@@ -27,6 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HISTORY = ROOT / "bench" / "history" / "cpu-epyc-2core"
 SAMPLE, CLASSICS = HISTORY / "readme-sample.jsonl", HISTORY / "classics.jsonl"
 CHECK = HISTORY / "check-sample.json"
+#: Made by ``refconv bench cpu --save cpu``.
+BENCH = max((ROOT / "bench" / "history").glob("*/cpu.jsonl"), default=HISTORY / "cpu.jsonl")
 PICTURE = ROOT / "docs" / "images" / "compare.svg"
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
 
@@ -114,7 +119,23 @@ def checked() -> str:
     return f"```\n$ refconv check {made.name}\n{rows}\n```"
 
 
+def bench() -> str:
+    """The recorded benchmark: its table, what it comes to, and the machine."""
+    made = BenchReport.of(list(read(BENCH)))
+    words = shlex.split(made.run.command)
+    for option in ("--save", "--records"):  # where it was kept is not how it is made
+        if option in words:
+            del words[words.index(option) : words.index(option) + 2]
+    out = io.StringIO()
+    with redirect_stdout(out):
+        show(made)
+    rows = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    return f"```\n$ {shlex.join(words)}\n{rows}\n```"
+
+
 BLOCKS = {"support": support, "sample": sample, "speed": speed, "check": checked}
+if BENCH.exists():  # once it is recorded, the READMEs must show it
+    BLOCKS["bench"] = bench
 
 
 def rewritten(text: str) -> str:

@@ -22,6 +22,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["backends", "functional", "harness", "label", "nn", "oracle", "testing"],
     submod_attrs={
         "dispatch": ["choose"],
+        "listing": ["algorithms"],
+        "settings": ["accuracy", "get_accuracy", "set_accuracy"],
+        "tuning": ["tune", "use_tuning"],
         "errors": [
             "ArgumentError",
             "DtypeError",

@@ -108,6 +108,14 @@ def to_kernel(x: Any, shape: tuple[int, ...]) -> np.ndarray:
     return np.ascontiguousarray(x).reshape(shape)
 
 
+def is_ready(x: Any, dtype: np.dtype) -> bool:
+    """Whether ``x`` is what a kernel takes but for its shape: contiguous, of the compute dtype."""
+    if is_torch(x):
+        plain = not (x.is_conj() or x.is_neg())
+        return plain and x.is_contiguous() and dtype_name(x) == dtype.name
+    return x.flags.c_contiguous and x.dtype == dtype and x.dtype.isnative
+
+
 def from_kernel(
     result: np.ndarray, shape: tuple[int, ...], dtype: str, like: Any, channels_last: bool
 ) -> Any:

@@ -10,18 +10,22 @@ which chooses its algorithm.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
+from . import plans
 from .operators import OPERATORS
 
 _ops: dict[str, Any] = {
     name: torch.library.custom_op(
-        f"refconv::{name}", operator.run, mutates_args=(), schema=operator.schema
+        f"refconv::{name}", partial(plans.run, name), mutates_args=(), schema=operator.schema
     )
     for name, operator in OPERATORS.items()
 }
+_nodes: dict[str, Any] = {}
 for _name, _operator in OPERATORS.items():
     _ops[_name].register_fake(_operator.fake)
 
@@ -29,29 +33,88 @@ for _name, _operator in OPERATORS.items():
 def call(name: str, *args: Any) -> Any:
     """Operator ``name`` on torch tensors, differentiable.
 
-    The custom op costs more than a small convolution, so a call that no one differentiates or
-    watches runs the operator itself.
+    Only who looks on needs the custom op, which costs more than a small convolution: else autograd
+    gets a plain node, and a call that is not differentiated runs the operator itself.
     """
-    if not torch.compiler.is_compiling() and not _watched(args[: OPERATORS[name].arrays]):
-        return OPERATORS[name].run(*args)
-    return _ops[name](*args)
+    tensors = args[: OPERATORS[name].arrays]
+    if torch.compiler.is_compiling() or observed(tensors):
+        return _ops[name](*args)
+    if differentiated(tensors):
+        return _nodes[name].apply(*args)
+    return plans.run(name, *args)
 
 
-def _watched(tensors: tuple[Any, ...]) -> bool:
-    """Whether autograd, a fake or meta device, a mode, a transform or a tracer must see a call."""
-    grad = torch.is_grad_enabled()
+def watched(tensors: tuple[Any, ...]) -> bool:
+    """Whether anyone must see a call: autograd, or who observes."""
+    return differentiated(tensors) or observed(tensors)
+
+
+def differentiated(tensors: tuple[Any, ...]) -> bool:
+    """Whether autograd must see a call."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+def observed(tensors: tuple[Any, ...]) -> bool:
+    """Whether a fake or meta device, a mode, a transform or a tracer must see a call."""
     for t in tensors:
-        if t is not None and (
-            (grad and t.requires_grad)
-            or type(t) not in (torch.Tensor, torch.nn.Parameter)
-            or t.is_meta
-        ):
+        if t is not None and (type(t) not in (torch.Tensor, torch.nn.Parameter) or t.is_meta):
             return True
     return (
         torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
         or torch._C._get_tracing_state() is not None
     )
+
+
+def _differentiate(name: str, backward: Callable[..., Any], setup: Callable[..., Any]) -> None:
+    """Give operator ``name`` its derivative, as a custom op and as a plain node of autograd."""
+    _ops[name].register_autograd(backward, setup_context=setup)
+
+    def forward(ctx: Any, *args: Any) -> Any:
+        result = plans.run(name, *args)
+        setup(ctx, args, result)
+        return result
+
+    methods = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    _nodes[name] = type(f"refconv::{name}", (torch.autograd.Function,), methods)
+
+
+def signature(*tensors: torch.Tensor) -> Callable[..., bool]:
+    """A quick test: are these tensors like those, and no more ``observed`` than they were?
+
+    Alike are type, dtype, device, shape, strides, requires_grad, conjugate and negative bits.
+    Dynamo's guard looks at all of it in one call, and at what transforms, tracers, autocast and
+    modes leave in the dispatcher. Torch's own modes (fake tensors) and ``no_grad`` leave nothing
+    there: who uses this must ask ``_len_torch_dispatch_stack`` and ``is_grad_enabled`` besides.
+    """
+    sizes: list[Any] = [list(t.shape) for t in tensors]
+    strides: list[Any] = [list(t.stride()) for t in tensors]
+    try:
+        guards = torch._C._dynamo.guards.TensorGuards
+        return guards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
+    except (AttributeError, TypeError):  # a torch whose guards are others
+        return slow_signature(*tensors)
+
+
+def empty_maker(shape: tuple[int, ...], dtype: str) -> Callable[[], torch.Tensor]:
+    """A function that makes contiguous, uninitialised tensors on the CPU: Inductor's own where
+    torch has it, which takes half the time.
+    """
+    of, strides = getattr(torch, dtype), torch.empty(shape, device="meta").stride()
+    make = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", None)
+    if make is None:
+        return partial(torch.empty, shape, dtype=of, device="cpu")
+    return partial(make, shape, strides, of)
+
+
+def slow_signature(*tensors: torch.Tensor) -> Callable[..., bool]:
+    """``signature`` by what torch has in every version."""
+    wanted = [_look(t) for t in tensors]
+    return lambda *given: not watched(given) and [_look(t) for t in given] == wanted
+
+
+def _look(t: torch.Tensor) -> tuple[Any, ...]:
+    return type(t), t.dtype, t.device, t.shape, t.stride(), t.is_conj(), t.is_neg()
 
 
 def _backend(ctx: Any) -> str:
@@ -222,18 +285,18 @@ def _pad_backward_backward(ctx: Any, gx: torch.Tensor) -> tuple[Any, ...]:
     return call("pad", gx, pad, mode, None, _backend(ctx)), *(None,) * 4
 
 
-_ops["conv"].register_autograd(_conv_backward, setup_context=_setup_conv)
-_ops["conv_fprop"].register_autograd(_fprop_backward, setup_context=_save(2))
-_ops["conv_dgrad"].register_autograd(_dgrad_backward, setup_context=_save(2))
-_ops["conv_wgrad"].register_autograd(_wgrad_backward, setup_context=_save(2))
-_ops["conv_bgrad"].register_autograd(_bgrad_backward, setup_context=_setup_shape)
-_ops["max_pool"].register_autograd(_max_backward, setup_context=_setup_max)
-_ops["avg_pool"].register_autograd(_avg_backward, setup_context=_setup_shape)
-_ops["avg_pool_backward"].register_autograd(_avg_backward_backward, setup_context=_setup_shape)
-_ops["max_unpool"].register_autograd(_unpool_backward, setup_context=_setup_index)
-_ops["gather"].register_autograd(_gather_backward, setup_context=_setup_index)
-_ops["scatter_add"].register_autograd(_scatter_backward, setup_context=_setup_index)
-_ops["unfold"].register_autograd(_unfold_backward, setup_context=_setup_shape)
-_ops["fold"].register_autograd(_fold_backward, setup_context=_setup_shape)
-_ops["pad"].register_autograd(_pad_backward, setup_context=_setup_shape)
-_ops["pad_backward"].register_autograd(_pad_backward_backward, setup_context=_setup_shape)
+_differentiate("conv", _conv_backward, _setup_conv)
+_differentiate("conv_fprop", _fprop_backward, _save(2))
+_differentiate("conv_dgrad", _dgrad_backward, _save(2))
+_differentiate("conv_wgrad", _wgrad_backward, _save(2))
+_differentiate("conv_bgrad", _bgrad_backward, _setup_shape)
+_differentiate("max_pool", _max_backward, _setup_max)
+_differentiate("avg_pool", _avg_backward, _setup_shape)
+_differentiate("avg_pool_backward", _avg_backward_backward, _setup_shape)
+_differentiate("max_unpool", _unpool_backward, _setup_index)
+_differentiate("gather", _gather_backward, _setup_index)
+_differentiate("scatter_add", _scatter_backward, _setup_index)
+_differentiate("unfold", _unfold_backward, _setup_shape)
+_differentiate("fold", _fold_backward, _setup_shape)
+_differentiate("pad", _pad_backward, _setup_shape)
+_differentiate("pad_backward", _pad_backward_backward, _setup_shape)

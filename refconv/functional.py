@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import checks
+from . import checks, plans
 from .adaptive import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -48,6 +48,7 @@ from .pooling import (
 )
 
 Numbers = int | tuple[int, ...] | list[int]
+ARRAYS = ("input", "weight", "bias")
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -101,7 +102,9 @@ def conv1d(
 
     Shapes: input (N, C, L), weight (K, C/groups, k), bias (K,), result (N, K, out).
     """
-    return _conv("conv1d", input, weight, bias, stride, padding, dilation, groups, backend)
+    given = (input, weight) if bias is None else (input, weight, bias)
+    raw = ("conv1d", stride, padding, dilation, groups, backend)
+    return plans.call("conv", _conv_arguments, ARRAYS, given, raw)
 
 
 def conv2d(
@@ -124,7 +127,9 @@ def conv2d(
         >>> conv2d(np.ones((1, 3, 5, 5)), np.ones((2, 3, 3, 3)), stride=2).shape
         (1, 2, 2, 2)
     """
-    return _conv("conv2d", input, weight, bias, stride, padding, dilation, groups, backend)
+    given = (input, weight) if bias is None else (input, weight, bias)
+    raw = ("conv2d", stride, padding, dilation, groups, backend)
+    return plans.call("conv", _conv_arguments, ARRAYS, given, raw)
 
 
 def conv3d(
@@ -142,7 +147,9 @@ def conv3d(
 
     Shapes: input (N, C, D, H, W), weight (K, C/groups, kd, kh, kw), bias (K,), result (N, K, *out).
     """
-    return _conv("conv3d", input, weight, bias, stride, padding, dilation, groups, backend)
+    given = (input, weight) if bias is None else (input, weight, bias)
+    raw = ("conv3d", stride, padding, dilation, groups, backend)
+    return plans.call("conv", _conv_arguments, ARRAYS, given, raw)
 
 
 def conv_transpose1d(
@@ -161,8 +168,9 @@ def conv_transpose1d(
 
     Shapes: input (N, C, L), weight (C, K/groups, k), bias (K,), result (N, K, out).
     """
-    steps = (stride, padding, output_padding, groups, dilation)
-    return _conv_transpose("conv_transpose1d", input, weight, bias, *steps, backend)
+    given = (input, weight) if bias is None else (input, weight, bias)
+    raw = ("conv_transpose1d", stride, padding, output_padding, groups, dilation, backend)
+    return plans.call("conv", _conv_transpose_arguments, ARRAYS, given, raw)
 
 
 def conv_transpose2d(
@@ -187,8 +195,9 @@ def conv_transpose2d(
         >>> conv_transpose2d(x, w, stride=2, padding=1).shape
         (1, 2, 24, 24)
     """
-    steps = (stride, padding, output_padding, groups, dilation)
-    return _conv_transpose("conv_transpose2d", input, weight, bias, *steps, backend)
+    given = (input, weight) if bias is None else (input, weight, bias)
+    raw = ("conv_transpose2d", stride, padding, output_padding, groups, dilation, backend)
+    return plans.call("conv", _conv_transpose_arguments, ARRAYS, given, raw)
 
 
 def conv_transpose3d(
@@ -207,8 +216,9 @@ def conv_transpose3d(
 
     Shapes: input (N, C, D, H, W), weight (C, K/groups, kd, kh, kw), bias (K,), result (N, K, *out).
     """
-    steps = (stride, padding, output_padding, groups, dilation)
-    return _conv_transpose("conv_transpose3d", input, weight, bias, *steps, backend)
+    given = (input, weight) if bias is None else (input, weight, bias)
+    raw = ("conv_transpose3d", stride, padding, output_padding, groups, dilation, backend)
+    return plans.call("conv", _conv_transpose_arguments, ARRAYS, given, raw)
 
 
 def unfold(
@@ -291,12 +301,10 @@ def _columns(op: str, kernel: Any, dilation: Any, padding: Any, stride: Any) -> 
     return tuple(checks.numbers(op, name, value, 2) for name, value in named.items())
 
 
-def _conv(op, x, w, b, stride, padding, dilation, groups, backend):
+def _conv_arguments(op, stride, padding, dilation, groups, backend):
     rank = OPS[op].rank
     mode = padding if isinstance(padding, str) else ""
-    return call(
-        "conv",
-        {"input": x, "weight": w, "bias": b},
+    return (
         op,
         checks.numbers(op, "stride", stride, rank),
         (0,) * rank if mode else checks.numbers(op, "padding", padding, rank),
@@ -308,11 +316,9 @@ def _conv(op, x, w, b, stride, padding, dilation, groups, backend):
     )
 
 
-def _conv_transpose(op, x, w, b, stride, padding, output_padding, groups, dilation, backend):
+def _conv_transpose_arguments(op, stride, padding, output_padding, groups, dilation, backend):
     rank = OPS[op].rank
-    return call(
-        "conv",
-        {"input": x, "weight": w, "bias": b},
+    return (
         op,
         checks.numbers(op, "stride", stride, rank),
         checks.numbers(op, "padding", padding, rank),

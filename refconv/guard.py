@@ -15,6 +15,7 @@ import numpy as np
 
 BAND = 64  # elements on either side: a cache line and more for every dtype
 _checking: ContextVar[bool] = ContextVar("refconv_checking", default=False)
+is_checking = _checking.get  # whether ``checked()`` is on, asked by every call
 
 
 class GuardError(AssertionError):

@@ -27,6 +27,7 @@ class Operator:
         slot: problem → the slot that fills it.
         layout: problem and arrays → whether the result is channels_last (torch only).
         check: a look at the arrays' values before they are used (indices).
+        planned: whether a call may leave a plan, which looks at neither values nor real numbers.
     """
 
     schema: str
@@ -35,19 +36,21 @@ class Operator:
     slot: Callable[[Any], str]
     layout: Callable[..., bool]
     check: Callable[..., None] = lambda *args: None
+    planned: bool = True
 
     def run(self, *args: Any) -> Any:
         """The operator on real arrays."""
+        call, channels_last = self.prepare(*args)
+        return call.run(args[: self.arrays], channels_last)
+
+    def prepare(self, *args: Any) -> tuple[dispatch.Call, bool]:
+        """What ``run`` runs, and whether its result is channels_last."""
         problem = self.problem(*args)
         given = args[: self.arrays]
         self.check(problem, *given)
-        return dispatch.run(
-            problem,
-            self.slot(problem),
-            *given,
-            backend=args[-1],
-            channels_last=self._layout(problem, given),
-        )
+        device = arrays.device_kind(given[0])
+        call = dispatch.Call(problem, self.slot(problem), args[-1], device)
+        return call, self._layout(problem, given)
 
     def fake(self, *args: Any) -> Any:
         """Uninitialised tensors of the shapes, dtypes and strides that ``run`` would return; torch
@@ -144,6 +147,7 @@ OPERATORS: dict[str, Operator] = {
         slot=_fixed("scatter"),
         layout=layouts.of_input,
         check=problems.check_indices,
+        planned=False,
     ),
     "gather": Operator(
         "(Tensor x, Tensor index, int rank, str backend) -> Tensor",
@@ -179,6 +183,7 @@ OPERATORS: dict[str, Operator] = {
         problem=problems.pad,
         slot=_fixed("pad"),
         layout=layouts.of_pad,
+        planned=False,
     ),
     "pad_backward": Operator(
         "(Tensor y, SymInt[] x_shape, SymInt[] pad, str mode, str backend) -> Tensor",

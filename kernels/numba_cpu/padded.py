@@ -16,7 +16,7 @@ from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
 
 from .vector import evens, lanes, load_range, store
 
@@ -114,8 +114,11 @@ SERIAL = 1 << 14
 
 
 @lru_cache(maxsize=512)
-def _geometry(shape, kernel, out, stride, padding, dilation):
-    """The numbers of a copy, whether x needs none, and the layout to fill it by."""
+def geometry(x_shape, kernel, out, stride, padding, dilation):
+    """A copy without its data, the layout to fill it by, and whether x is its own copy.
+
+    All arguments are tuples: what is found is remembered.
+    """
     axes = range(3)
     reach = [[k * dilation[a] for k in range(kernel[a])] for a in axes]
     used = [sorted({q % stride[a] for q in reach[a]}) for a in axes]
@@ -123,9 +126,9 @@ def _geometry(shape, kernel, out, stride, padding, dilation):
     phases = [(d, h, w) for d in used[0] for h in used[1] for w in used[2]]
     plane, same = size[0] * size[1] * size[2], False
     if len(phases) == 1 and stride == (1, 1, 1) and not any(padding):
-        same = all(size[a] <= shape[2 + a] for a in axes)
+        same = all(size[a] <= x_shape[2 + a] for a in axes)
     if same:  # every tap is inside x already
-        size = list(shape[2:])
+        size = list(x_shape[2:])
         plane = channel = size[0] * size[1] * size[2]
     else:
         channel = (-(-(len(phases) * plane + LINE - 1) // LINE) | 1) * LINE
@@ -137,17 +140,16 @@ def _geometry(shape, kernel, out, stride, padding, dilation):
         for qd in reach[0] for qh in reach[1] for qw in reach[2]
     ]  # fmt: skip
     arrays = [np.array(numbers, np.int64) for numbers in (taps, phases, size, stride, padding)]
-    copy = Padded(None, shape[1] * channel, channel, depth, row, arrays[0])
-    return copy, same, Layout(channel, *arrays[1:])
+    copy = Padded(None, x_shape[1] * channel, channel, depth, row, arrays[0])
+    return copy, Layout(channel, *arrays[1:]), same
 
 
-def planned(x, kernel, out, stride, padding, dilation):
-    """The padded copy still to be filled: what ``padded`` gives, with x itself as data where x is
-    its own copy and without data elsewhere, and the layout to fill it by.
-    """
-    numbers = (tuple(each) for each in (x.shape, kernel, out, stride, padding, dilation))
-    copy, same, layout = _geometry(*numbers)
-    return (copy._replace(data=x.reshape(-1)) if same else copy), layout
+def filled(x, layout):
+    """The data of the padded copy of all of x."""
+    data = np.empty(x.shape[0] * x.shape[1] * layout.channel, x.dtype)
+    split = _split_serially if data.size < SERIAL else _split
+    split(data, x, layout)
+    return data
 
 
 def padded(x, kernel, out, stride, padding, dilation):
@@ -155,30 +157,21 @@ def padded(x, kernel, out, stride, padding, dilation):
 
     Work: x is read once and the copy written once. ``padding`` is the low side and may be negative.
     """
-    plan, layout = planned(x, kernel, out, stride, padding, dilation)
-    if plan.data is not None:
-        return plan
-    copy = np.empty(x.shape[0] * x.shape[1] * layout.channel, x.dtype)
-    split = _split_serially if copy.size < SERIAL else _split
-    split(copy, x, layout)
-    return plan._replace(data=copy)
+    numbers = (tuple(each) for each in (x.shape, kernel, out, stride, padding, dilation))
+    copy, layout, same = geometry(*numbers)
+    return copy._replace(data=x.reshape(-1) if same else filled(x, layout))
 
 
-def group_by_group(x, kernel, out, stride, padding, dilation, groups):
-    """The padded copy for a kernel whose tasks are pieces of one image and group each.
+def room(x_shape, copy, same, groups, threads):
+    """Elements of room for the copy of one image's group a thread, or 0.
 
-    Where there are enough of those for all threads, a task should be a whole one: then ``data`` is
-    room for one a thread, which the task ``fill``s and finds in its cache. Returns the copy, the
-    layout, and whether it is such room.
+    Where x needs copying and there are images and groups for all threads, a task should be one of
+    them: it ``fill``s its thread's room and finds the copy in its cache.
     """
-    copy, layout = planned(x, kernel, out, stride, padding, dilation)
-    tasks, threads = x.shape[0] * groups, get_num_threads()
-    if copy.data is not None:
-        return copy, layout, False
-    if tasks % threads and tasks < 4 * threads:
-        return padded(x, kernel, out, stride, padding, dilation), layout, False
-    room = threads * (x.shape[1] // groups) * layout.channel
-    return copy._replace(data=np.empty(room, x.dtype)), layout, True
+    tasks = x_shape[0] * groups
+    if same or (tasks % threads and tasks < 4 * threads):
+        return 0
+    return threads * (x_shape[1] // groups) * copy.channel
 
 
 def joins(copy, y_shape):
@@ -188,11 +181,12 @@ def joins(copy, y_shape):
     return copy.row == y_shape[4] and copy.depth == y_shape[3] * y_shape[4]
 
 
-def inside(x, w, y, stride, padding, dilation):
+@lru_cache(maxsize=512)
+def inside(x_shape, w_shape, y_shape, stride, padding, dilation):
     """Whether every tap of every window lies inside x: then no padding zero is multiplied."""
     return all(
         padding[a] <= 0
-        and (y.shape[2 + a] - 1) * stride[a] - padding[a] + (w.shape[2 + a] - 1) * dilation[a]
-        < x.shape[2 + a]
+        and (y_shape[2 + a] - 1) * stride[a] - padding[a] + (w_shape[2 + a] - 1) * dilation[a]
+        < x_shape[2 + a]
         for a in range(3)
     )

@@ -70,8 +70,9 @@ def vector_of(dtype):
 
 
 def pointer(context, builder, kind, array, *offsets):
-    """The pointer to an element of a flat ``array``, the sum of ``offsets`` from its start."""
-    at = context.make_array(kind)(context, builder, array).data
+    """The pointer to an element of a flat ``array`` (or C pointer), ``offsets`` from its start."""
+    is_array = isinstance(kind, types.Array)
+    at = context.make_array(kind)(context, builder, array).data if is_array else array
     for offset in offsets:
         at = builder.gep(at, [offset])
     return at

@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit, prange
 
 from .tile import SUMS, ZERO
-from .vector import lanes, store, transpose, transpose_part, zeros
-from .winograd_stages import ROWS, into_tiles, out_of_tiles, products
+from .vector import BYTES, lanes, store, transpose, transpose_part, zeros
+from .winograd_stages import INNER, ROWS, into_tiles, out_of_tiles, products
 from .winograd_tiles import weights as transform
 
 
@@ -27,7 +27,7 @@ class Weights(namedtuple("Weights", "r outs ins taps per_out per_in starts row c
         return np.array([*numbers, *self.starts], np.int64)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def _take(w, table, oc, c0, taken):
     """The filters of ``lanes`` output channels from ``oc`` on and one block of input channels, as
     ``taken`` (channels, taps, lanes).
@@ -47,7 +47,7 @@ def _take(w, table, oc, c0, taken):
                 transpose_part(w, base + e, per_out, rows, n, taken, at, L, n, L)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def _weights(m, r, w, table, oc0, width, block, sets, taken, U, to, per_set, per_phase, U_plane):
     """The rows of U of one block of input channels, for ``sets`` sets a job of every job.
 
@@ -71,12 +71,11 @@ def _weights(m, r, w, table, oc0, width, block, sets, taken, U, to, per_set, per
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
-def _all_weights(threads, m, r, w, table, sets, width, U, U_plane):
+def _all_weights(threads, m, r, w, table, sets, width, U, U_plane, scratch):
     """U for every job, block of output channels, set and block of input channels."""
     L = lanes(w)
     points = (len(m) + len(r) - 1) ** 2
     outs, blocks = (table[0] + width - 1) // width, (table[1] + L - 1) // L
-    scratch = np.empty((threads, L * (table[2] + 1) * L), w.dtype)
     for worker in prange(threads):
         for item in range(np.int64(worker), outs * blocks, threads):
             block, out = item % blocks, item // blocks
@@ -85,14 +84,18 @@ def _all_weights(threads, m, r, w, table, sets, width, U, U_plane):
                      outs * points * U_plane, blocks * L * width, U_plane)  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy")
 def _scratch_of_rows(m, r, geo, run, L):
-    """Vectors that a run of strips needs of one block of channels."""
+    """Elements that a run of strips needs of one block of channels."""
     M, A = len(m), len(m) + len(r) - 1
     return (geo.channel_phases * (run * M + A - M) * geo.phases * (geo.segment * M + A - M)) * L
 
 
-@njit(cache=True, error_model="numpy")
+def _scratch_of_line(m, geo, L):
+    """Elements of a strip's outputs before they are turned back, and of what is read behind."""
+    return len(m) * geo.segment * len(m) * L + L * L
+
+
+@njit(**INNER)
 def _block(m, r, y, x, geo, pads, offsets, s0, s1, U, U_plane, width, bias, CT, scratch, parts):
     """Strips s0 … s1 from x to y, in a thread's scratch."""
     L = lanes(x)
@@ -117,26 +120,9 @@ def _block(m, r, y, x, geo, pads, offsets, s0, s1, U, U_plane, width, bias, CT, 
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
-def many_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT):
-    """Weights first, then blocks of strips; no block holds strips of two jobs."""
-    L = lanes(x)
-    M_, A = len(m), len(m) + len(r) - 1
-    points = A * A
-    sets, outs = geo.channel_phases, (geo.K + width - 1) // width
-    U_plane = CT * width + L
-    U = np.empty(geo.jobs * outs * points * U_plane, x.dtype)
-    _all_weights(threads, m, r, w, table, sets, width, U, U_plane)
+def _blocks(threads, m, r, y, x, geo, pads, offsets, U, U_plane, width, bias, CT, scratch, parts):
+    """Every block of strips; no block holds strips of two jobs."""
     strips = geo.N * geo.phases * geo.TY * geo.segments
-    most = min(geo.block, strips)
-    tiles = (most * geo.phases * geo.segment + ROWS - 1) // ROWS * ROWS
-    V_plane, M_plane = tiles * (CT + L) + L, tiles * width + L
-    parts = np.empty(6, np.int64)
-    parts[0], parts[1] = V_plane, M_plane
-    parts[2] = _scratch_of_rows(m, r, geo, min(most, geo.TY), L)
-    parts[3] = parts[2] + points * V_plane
-    parts[4] = parts[3] + points * M_plane
-    parts[5] = parts[4] + M_ * geo.segment * M_ * L + L * L
-    scratch = np.empty((threads, parts[5] + L * L), x.dtype)
     blocks = (strips + geo.block - 1) // geo.block
     for worker in prange(threads):
         for item in range(np.int64(worker), geo.jobs * blocks, threads):
@@ -146,11 +132,29 @@ def many_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, C
                    U_plane, width, bias, CT, scratch[worker], parts)  # fmt: skip
 
 
-#: Elements of transformed weights that are made before their products are taken.
+def many_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT):
+    """Weights first, then blocks of strips."""
+    L, points = BYTES // x.itemsize, (len(m) + len(r) - 1) ** 2
+    U_plane, outs = CT * width + L, -(-geo.K // width)
+    U = np.empty(geo.jobs * outs * points * U_plane, x.dtype)
+    filters = np.empty((threads, L * (table[2] + 1) * L), x.dtype)
+    _all_weights(threads, m, r, w, table, geo.channel_phases, width, U, U_plane, filters)
+    most = min(geo.block, geo.N * geo.phases * geo.TY * geo.segments)
+    tiles = -(-most * geo.phases * geo.segment // ROWS) * ROWS
+    V_plane, M_plane = tiles * (CT + L) + L, tiles * width + L
+    rows = _scratch_of_rows(m, r, geo, min(most, geo.TY), L)
+    ends = np.cumsum([rows, points * V_plane, points * M_plane, _scratch_of_line(m, geo, L)])
+    scratch = np.empty((threads, ends[-1] + L * L), x.dtype)
+    parts = np.array([V_plane, M_plane, *ends])
+    _blocks(threads, m, r, y, x, geo, pads, offsets, U, U_plane, width, bias, CT, scratch, parts)
+
+
+#: Elements of transformed weights that are made before their products are taken; at least four
+#: blocks of channels, since every chunk reads and writes the sums once more.
 CHUNK = 1 << 17
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def _channels_out(m, r, y, geo, offsets, out, w, table, width, bias, V, V_row, V_plane, tiles,
                   scratch, parts):  # fmt: skip
     """All tiles for one block of output channels: weights transformed, then used, by chunks.
@@ -184,40 +188,50 @@ def _channels_out(m, r, y, geo, offsets, out, w, table, width, bias, V, V_row, V
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
-def few_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT):
-    """Tiles first, by blocks of input channels; then blocks of output channels."""
-    L = lanes(x)
-    M_, A = len(m), len(m) + len(r) - 1
-    points = A * A
-    blocks, outs = (geo.C + L - 1) // L, (geo.K + width - 1) // width
+def _every_tile(threads, m, r, x, geo, pads, V, job_size, V_row, V_plane, rows, squares):
+    """All tiles, by jobs and blocks of input channels."""
+    blocks = (geo.C + lanes(x) - 1) // lanes(x)
     strips = geo.N * geo.phases * geo.TY * geo.segments
-    tiles = geo.N * geo.phases * geo.phases * geo.TY * geo.TX
-    whole = (tiles + ROWS - 1) // ROWS * ROWS
-    V_row = CT + L
-    V_plane = geo.jobs * whole * V_row + L
-    V = np.empty(points * V_plane, x.dtype)
-    if whole > tiles:
-        for point in range(points):
-            for job in range(geo.jobs):
-                at = point * V_plane + job * whole * V_row
-                V[at + tiles * V_row : at + whole * V_row] = 0
-    need = _scratch_of_rows(m, r, geo, geo.TY, L)
-    first = np.empty((threads, need + L * L), x.dtype)
     for worker in prange(threads):
         for item in range(np.int64(worker), geo.jobs * blocks, threads):
             job, block = item // blocks, item % blocks
             into_tiles(m, r, x, geo, pads, job * strips, (job + 1) * strips, block, block + 1,
-                       first[worker, :need], first[worker, need:], V[job * whole * V_row :],
+                       rows[worker], squares[worker], V[job * job_size :],
                        V_row, V_plane)  # fmt: skip
-    parts, sets = np.empty(7, np.int64), geo.jobs * geo.channel_phases
-    parts[6] = max(1, CHUNK // (points * sets * width * L))
-    parts[0], parts[1] = parts[6] * L * width + L, whole * width + L
-    parts[2] = sets * points * parts[0]
-    parts[3] = parts[2] + geo.jobs * points * parts[1]
-    parts[4] = parts[3] + M_ * geo.segment * M_ * L + L * L
-    parts[5] = parts[4] + L * L
-    scratch = np.empty((threads, parts[5] + L * (table[2] + 1) * L), x.dtype)
+
+
+@njit(cache=True, error_model="numpy", parallel=True)
+def _every_channel(threads, m, r, y, geo, offsets, w, table, width, bias, V, V_row, V_plane, tiles,
+                   scratch, parts):  # fmt: skip
+    """All output channels, by blocks of ``width``."""
     for worker in prange(threads):
-        for out in range(np.int64(worker), outs, threads):
+        for out in range(np.int64(worker), (geo.K + width - 1) // width, threads):
             _channels_out(m, r, y, geo, offsets, out, w, table, width, bias, V, V_row, V_plane,
                           tiles, scratch[worker], parts)  # fmt: skip
+
+
+def few_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT):
+    """Tiles first, by blocks of input channels; then blocks of output channels."""
+    L, points = BYTES // x.itemsize, (len(m) + len(r) - 1) ** 2
+    tiles = geo.N * geo.phases * geo.phases * geo.TY * geo.TX
+    whole, V_row = -(-tiles // ROWS) * ROWS, CT + L
+    V_plane = geo.jobs * whole * V_row + L
+    V = np.empty(points * V_plane, x.dtype)
+    if whole > tiles:  # the register tile's other rows: whatever they hold is multiplied too
+        planes = np.lib.stride_tricks.as_strided(
+            V, (points, geo.jobs, whole * V_row),
+            (V_plane * V.itemsize, whole * V_row * V.itemsize, V.itemsize),
+        )  # fmt: skip
+        planes[:, :, tiles * V_row :] = 0
+    rows = np.empty((threads, _scratch_of_rows(m, r, geo, geo.TY, L)), x.dtype)
+    squares = np.empty((threads, L * L), x.dtype)
+    _every_tile(threads, m, r, x, geo, pads, V, whole * V_row, V_row, V_plane, rows, squares)
+    sets = geo.jobs * geo.channel_phases
+    chunk = max(4, CHUNK // (points * sets * width * L))
+    U_plane, M_plane = chunk * L * width + L, whole * width + L
+    sizes = sets * points * U_plane, geo.jobs * points * M_plane, _scratch_of_line(m, geo, L)
+    ends = np.cumsum([*sizes, L * L])
+    scratch = np.empty((threads, ends[-1] + L * (table[2] + 1) * L), x.dtype)
+    parts = np.array([U_plane, M_plane, *ends, chunk])
+    _every_channel(threads, m, r, y, geo, offsets, w, table, width, bias, V, V_row, V_plane, tiles,
+                   scratch, parts)  # fmt: skip

@@ -30,12 +30,20 @@ Geometry = namedtuple(
     "N C H W K OH OW jobs split phases channel_phases step TY TX segments segment block",
 )
 
+#: What is compiled into others needs no entry of its own from Python.
+INNER = {
+    "cache": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+
 #: Rows of tiles and vectors of output channels of the register tile, wide and narrow.
 ROWS, WIDE, NARROW = 6, 4 if REGISTERS == 32 else 2, 2 if REGISTERS == 32 else 1
 _wide, _narrow = panel(ROWS, WIDE), panel(ROWS, NARROW)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def _strip(geo, strip):
     """The strip as (job, image, row phase, tile row, first tile, tiles) of one column phase."""
     seg, strip = strip % geo.segments, strip // geo.segments
@@ -46,7 +54,7 @@ def _strip(geo, strip):
     return job, n, py, ty, first, min(geo.segment, geo.TX - first)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def _convert_row(rows, to, x, at, plane, channels, square, geo, wp, count, columns, px_plane):
     """``count`` pixels of ``channels`` channels from x[at] on, pixel ``wp`` of the padded row."""
     L = lanes(x)
@@ -71,7 +79,7 @@ def _convert_row(rows, to, x, at, plane, channels, square, geo, wp, count, colum
                 wr, wq = 0, wq + 1
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def _convert_flat(rows, to, x, at, plane, channels, square, W, count, columns):
     """``count`` pixels of whole rows shorter than a vector, from x[at] on: row after row."""
     L, w = lanes(x), 0
@@ -88,7 +96,7 @@ def _convert_flat(rows, to, x, at, plane, channels, square, W, count, columns):
                 w, to = 0, to + columns * L
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def into_tiles(m, r, x, geo, pads, s0, s1, c0, c1, rows, square, V, V_row, V_plane):
     """Strips s0 … s1 of blocks c0 … c1 of channels, transformed into V (tiles of s0 first)."""
     M, A, L = len(m), len(m) + len(r) - 1, lanes(x)
@@ -143,7 +151,7 @@ def into_tiles(m, r, x, geo, pads, s0, s1, c0, c1, rows, square, V, V_row, V_pla
     return tile0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def products(points, tiles, K, V, v0, V_row, V_plane, U, u0, U_plane, width, M, M_plane, start):
     """M = V @ U (or M += …) for every element of the tile; ``tiles`` is a multiple of ROWS."""
     L = lanes(V)
@@ -157,7 +165,7 @@ def products(points, tiles, K, V, v0, V_row, V_plane, U, u0, U_plane, width, M, 
                 _narrow(M, to, width, V, v, V_row, U, u, width, K, start, M, 0, L)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def out_of_tiles(m, r, y, geo, offsets, s0, s1, oc0, width, M_, M_plane, bias, line, square):
     """The outputs of strips s0 … s1 for channels oc0 … oc0 + width, bias added, into y."""
     M, L = len(m), lanes(y)
@@ -183,7 +191,7 @@ def out_of_tiles(m, r, y, geo, offsets, s0, s1, oc0, width, M_, M_plane, bias, l
         tile += geo.phases * tiles
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**INNER)
 def _write_row(y, to, plane, channels, step, count, line, at, square):
     """``count`` pixels of ``channels`` channels, ``step`` apart in y, from ``line``."""
     L = lanes(y)

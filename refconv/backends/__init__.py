@@ -44,6 +44,11 @@ def anything(problem: Any) -> str | None:
     return None
 
 
+def unknown(problem: Any, slot: str, threads: int) -> float:
+    """``cost`` of an algorithm that need not be weighed: the table's order decides."""
+    return 0.0
+
+
 @dataclass(frozen=True)
 class Algorithm:
     """One way to fill a slot.
@@ -52,11 +57,21 @@ class Algorithm:
         name: what follows the colon in ``backend="numba:direct"``.
         kernel: ``module:function`` inside the backend's kernel package.
         supports: problem → None, or the reason why this algorithm cannot run it.
+        accuracy: ``strict``, or ``fast`` if its error may leave the bound of direct sums.
+        cost: problem, slot and threads → predicted seconds. Of the algorithms that may run, the
+            one with the least is chosen; of equals, the first in the table.
+        shortcut: ``module:function`` of what a plan runs instead of ``kernel``, where there is no
+            time for arrays of five axes. ``function(out_shape, *in_shapes, *numbers)`` gives a
+            kernel and its recipe, for ``kernel(out, *operands, recipe)`` where operands are
+            contiguous arrays of any rank, or addresses.
     """
 
     name: str
     kernel: str
     supports: Callable[[Any], str | None] = anything
+    accuracy: str = "strict"
+    cost: Callable[[Any, str, int], float] = unknown
+    shortcut: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +81,7 @@ class Backend:
     Args:
         kernels: the package its kernels live in.
         device: ``cpu`` or ``cuda``.
-        slots: slot → algorithms, best first.
+        slots: slot → algorithms.
         probe: None, or the reason why the backend cannot be used on this machine.
         launch: runs a kernel on its arrays and numbers.
     """
@@ -79,10 +94,14 @@ class Backend:
     probe: Callable[[], str | None]
     launch: Callable[[Kernel, tuple[Any, ...]], None]
 
+    def home(self, name: str) -> tuple[Any, str]:
+        """The module (imported now) and the function's name of a kernel ``module:function``."""
+        module, _, function = name.partition(":")
+        return import_module(f"{self.kernels}.{module}"), function
+
     def kernel(self, algorithm: Algorithm) -> Kernel:
-        """The kernel function of ``algorithm``, imported now."""
-        module, _, function = algorithm.kernel.partition(":")
-        return getattr(import_module(f"{self.kernels}.{module}"), function)
+        """The kernel function of ``algorithm``."""
+        return getattr(*self.home(algorithm.kernel))
 
 
 def every_slot(name: str) -> dict[str, tuple[Algorithm, ...]]:

@@ -1,8 +1,8 @@
 """The ``refconv`` command: one module a sub-command, imported only when it is called.
 
 Exit codes: 0 all agree, 1 something differs, 2 the command line or a file cannot be understood, 3
-what was asked for is not available here, 130 interrupted. Results go to stdout, everything else to
-stderr. An error is one line.
+what was asked for is not available here, 4 too noisy to tell, 130 interrupted. Results go to
+stdout, everything else to stderr. An error is one line.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from ..errors import RefconvError, UnavailableError
 #: same name.
 COMMANDS = {
     "compare": "Run cases on every backend against torch: shapes, values, gradients, times.",
+    "bench": "Time layers against torch: interleaved, verified, with intervals.",
+    "bench diff": "What changed between two recorded benchmarks, and whether chance could do it.",
     "audit": "Check every convolution and pooling of a model's run, forward and backward.",
     "check": "Is this function right? Judged on many cases, explained, with a repro.",
     "mutate": "Try tolerances on faulty and on legal convolutions: what do they let pass?",
@@ -30,6 +32,8 @@ DEMO = ("compare", "classics:cs231n", "--backward", "--no-records")
 OPTIONAL = {"--json": "-", "--md": "-"}
 
 OK, DIFFERS, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
+#: Noise hides what was asked for.
+INCONCLUSIVE = 4
 
 
 def run(argv: Sequence[str] | None = None) -> NoReturn:
@@ -55,6 +59,8 @@ def main(argv: list[str]) -> int:
 
 
 def _call(argv: list[str]) -> int:
+    if " ".join(argv[:2]) in COMMANDS:  # a command of two words
+        argv = [" ".join(argv[:2]), *argv[2:]]
     application = app(argv[0] if argv else "")
     try:
         return application(_with_values(argv), prog_name="refconv", standalone_mode=False) or OK
@@ -92,7 +98,7 @@ def app(wanted: str) -> Any:
     application.callback(invoke_without_command=True)(root)
     for name, about in COMMANDS.items():
         if name == wanted:
-            module = import_module(f"{__name__}.{name}")
+            module = import_module(f"{__name__}.{name.replace(' ', '_')}")
             application.command(name, epilog=module.EPILOG)(module.command)
         else:
             application.command(name, help=about)(_elsewhere)

@@ -47,7 +47,7 @@ def compare(case: Any, who: list[Candidate], options: Options) -> Iterator[Resul
     if refused:
         yield from (changed(empty_row(case, c, options), reason=refused) for c in who)
         return
-    trials = _trials(problem, options)
+    trials = make_trials(problem, options)
     rows = {candidate: result(case, candidate, trials, options) for candidate in who}
     if options.time:
         for device in options.devices:
@@ -60,7 +60,7 @@ def compare(case: Any, who: list[Candidate], options: Options) -> Iterator[Resul
     yield from rows.values()
 
 
-def _trials(problem: Any, options: Options) -> list[Trial]:
+def make_trials(problem: Any, options: Options) -> list[Trial]:
     """Inputs and reference for whole numbers first, then for real ones or the image."""
     for known in ("Using padding='same' with even kernel", "ComplexHalf support"):
         warnings.filterwarnings("ignore", message=known)

@@ -7,8 +7,10 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,35 +19,54 @@ from typing import Any
 import torch
 
 from .. import __version__
+from ..errors import UsageError
 from .records import Environment
 
+CPU0 = Path("/sys/devices/system/cpu/cpu0")
 
-def describe(command: str) -> Environment:
+
+def describe(
+    command: str,
+    *,
+    allocator: str = "steady",
+    libraries: tuple[str, ...] = (),
+    threads: int | None = None,
+) -> Environment:
     """Everything a reader of the records needs to know; sets equal threads and the steady allocator
     on the way.
+
+    Args:
+        allocator: ``steady``, or ``default``: as the process has it.
+        libraries: whose versions are told besides ``LIBRARIES``.
+        threads: for all; by default as many as torch has.
     """
+    if threads:
+        torch.set_num_threads(threads)
     return Environment(
         command=command,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
-        versions=versions(),
+        versions=versions(*libraries),
         cpu=cpu_model(),
-        cores=len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
+        cores=cores(),
         threads=equal_threads(),
         precision={"cpu": precision("cpu")}
         | ({"cuda": precision("cuda")} if torch.cuda.is_available() else {}),
-        allocator=steady_allocator(),
+        allocator=steady_allocator() if allocator == "steady" else "default",
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         commit=commit(),
+        governor=governor(),
     )
 
 
-def versions() -> dict[str, str]:
-    """Versions of what computes."""
+#: What computes.
+LIBRARIES = ("torch", "numpy", "numba")
+
+
+def versions(*more: str) -> dict[str, str]:
+    """Versions of what computes, and of ``more``."""
     found = {"refconv": __version__}
-    for name in ("torch", "numpy", "numba"):
+    for name in (*LIBRARIES, *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -53,15 +74,45 @@ def versions() -> dict[str, str]:
     return found
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def cpu_model() -> str:
-    """The processor's name, as the system gives it."""
-    try:
+    """The processor's name, as the system gives it, with its family and model: a virtual machine
+    calls generations alike that differ by a factor of two.
+    """
+    found: dict[str, str] = {}
+    with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+            key, _, value = line.partition(":")
+            found.setdefault(key.strip(), value.strip())
+    name = found.get("model name") or platform.processor() or platform.machine()
+    numbers = [f"{key.split()[-1]} {found[key]}" for key in ("cpu family", "model") if key in found]
+    return f"{name} ({' '.join(numbers)})" if numbers else name
+
+
+def governor() -> str:
+    """How the system chooses the processor's clock; empty if it does not say."""
+    try:
+        return (CPU0 / "cpufreq" / "scaling_governor").read_text().strip()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return ""
+
+
+def last_level_cache() -> int:
+    """Bytes of the largest cache; 32 MiB if the system does not say."""
+    sizes = [32 << 20]
+    for index in (CPU0 / "cache").glob("index*"):
+        try:
+            text = (index / "size").read_text().strip()
+            sizes.append(int(text[:-1]) << {"K": 10, "M": 20, "G": 30}[text[-1]])
+        except (OSError, ValueError, KeyError, IndexError):
+            continue
+    return max(sizes)
 
 
 def precision(device: str, dtype: str = "float32") -> str:
@@ -112,16 +163,43 @@ def commit() -> str:
     return head + ("+" if changed else "")
 
 
+def machine() -> str:
+    """A short name for a folder: ``cpu-epyc-25.17-2core``."""
+    text = cpu_model().lower()
+    named = re.search(r"epyc|xeon|ryzen|threadripper|core|apple m\d+|neoverse|graviton", text)
+    numbers = re.search(r"\(family (\d+) model (\d+)\)", text)
+    words = ["cpu", (named[0] if named else platform.machine()).replace(" ", "-")]
+    words += [f"{numbers[1]}.{numbers[2]}"] if numbers else []
+    return "-".join([*words, f"{cores()}core"])
+
+
+def history() -> Path:
+    """The folder of this machine's recorded runs.
+
+    Raises:
+        UsageError: refconv does not run from a checkout.
+    """
+    root = Path(__file__).resolve().parent.parent.parent / "bench" / "history"
+    if not root.is_dir():
+        raise UsageError(f"--save: {root} is not there: this is no checkout; use --records FILE")
+    return root / machine()
+
+
 def equal_threads() -> dict[str, int]:
-    """Give Numba as many threads as torch uses; says what each has."""
-    threads = {"torch": torch.get_num_threads()}
+    """Give Numba as many threads as torch uses; says what each has then.
+
+    ``numba.set_num_threads`` starts Numba's OpenMP layer, and that sets the number of threads of
+    the whole process, torch's too: torch's is put back.
+    """
+    wanted, found = torch.get_num_threads(), {}
     if "numba" in sys.modules or _installed("numba"):
         import numba
 
         most: Any = numba.config
-        numba.set_num_threads(min(threads["torch"], most.NUMBA_NUM_THREADS))
-        threads["numba"] = numba.get_num_threads()
-    return threads
+        numba.set_num_threads(min(wanted, most.NUMBA_NUM_THREADS))
+        torch.set_num_threads(wanted)
+        found["numba"] = numba.get_num_threads()
+    return {"torch": torch.get_num_threads(), **found}
 
 
 def _installed(name: str) -> bool:

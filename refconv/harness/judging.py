@@ -17,6 +17,7 @@ from .. import guard, label
 from ..errors import RefconvError, UnavailableError, UnsupportedError
 from ..notation import input_shape
 from ..oracle import calls, leniency, reference, verdict
+from ..oracle.algorithm_bounds import ALGORITHMS
 from ..oracle.fingerprint import fingerprint
 from . import environment
 from .candidates import Candidate
@@ -162,7 +163,8 @@ def judge(
         except Exception as error:  # whatever one candidate does, the others must still run
             return _failed(row, candidate, checks, trial, error)
         for e in trial.expected:
-            check, hint = _lenient(found.get(e.name), e, problem, trial.data, row, options)
+            about = row if e.name == "output" else changed(row, algorithm="")
+            check, hint = checked(found.get(e.name), e, problem, trial.data, about, options)
             checks.append(check)
             hints |= {hint: None} if hint else {}
             if e.name == "output" and trial.data == "real" and e.name in found:
@@ -197,15 +199,18 @@ def _run(
     return found | {f"grad_{n}": g for n, g in zip(wanted, grads, strict=True)}
 
 
-def _lenient(
+def checked(
     got: Any, e: reference.Expected, problem: Any, data: str, row: Result, options: Options
 ) -> tuple[Check, str]:
     """One check, and if it fails, whether a narrower arithmetic explains it.
 
-    TF32 explains, and is excused only if it is allowed; torch's 16-bit sums: ``oracle.leniency``.
+    An algorithm with a bound of its own (Winograd) is held to that. TF32 explains, and is excused
+    only if it is allowed; torch's 16-bit sums: ``oracle.leniency``.
     """
     tf32 = row.precision == "tf32"
-    check = _check(got, e, problem, data, "tf32" if tf32 and "tf32" in options.allow else "ieee")
+    algorithm = row.algorithm if row.algorithm in ALGORITHMS else "direct"
+    allowed = "tf32" if tf32 and "tf32" in options.allow else "ieee"
+    check = _check(got, e, problem, data, allowed, algorithm)
     if check.kind not in ("value", "noise"):
         return check, ""
     if tf32 and "tf32" not in options.allow:
@@ -244,14 +249,19 @@ def _tf32_hint(inside: bool) -> str:
 
 
 def _check(
-    got: Any, expected: reference.Expected, problem: Any, data: str, precision: str
+    got: Any,
+    expected: reference.Expected,
+    problem: Any,
+    data: str,
+    precision: str,
+    algorithm: str = "direct",
 ) -> Check:
     """One result against the reference."""
     if got is None:
         return Check(result=expected.name, data=data, ok=False, kind="missing", reason="no result")
-    limit = expected.bound(precision)
+    limit = expected.bound(precision, algorithm=algorithm)
     about = problem if expected.name in ("output", "indices") else None
-    usual = expected.noise(precision) if data == "real" else None
+    usual = expected.noise(precision, algorithm=algorithm) if data == "real" else None
     v = verdict.compare(got, expected.want, limit, about, usual)
     finite = lambda x: x if x is not None and x == x and abs(x) != float("inf") else None  # noqa: E731
     return Check(

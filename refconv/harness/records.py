@@ -1,7 +1,7 @@
 """Records: what a run writes down, as typed structs and as JSON lines that are only ever appended.
 
 One line a record, flushed as it is made, so that an interrupted run keeps what it has. Schema
-``refconv.compare/1``.
+``refconv.compare/1``, of benchmarks ``refconv.bench/1``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from ..errors import UsageError
 
-SCHEMA = "refconv.compare/1"
+SCHEMA, BENCH = "refconv.compare/1", "refconv.bench/1"
 #: ``Check.result`` of a layer's result in the run of the whole model.
 PROPAGATED = "propagated"
 #: ``Check.rule`` where no bound is proven: how far a result is from float64 is said, not judged.
@@ -132,12 +132,84 @@ class Environment(
     allocator: str
     gpu: str = ""
     commit: str = ""
+    governor: str = ""
     schema: str = SCHEMA
 
 
-Record = Result | Environment
+class Ceilings(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag="ceilings",
+    tag_field="record",
+):
+    """What the machine could do at that moment, on as many threads as the run uses.
+
+    Args:
+        copy: bytes read and written per second, of arrays larger than the caches.
+        fma: float32 operations per second of multiply-adds in registers, two each.
+        sgemm: the same of a large matrix product, and ``by``: whose.
+    """
+
+    copy: float
+    fma: float
+    sgemm: float
+    by: str
+    threads: int
+
+
+class Bench(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="bench", tag_field="record"
+):
+    """One candidate's time in one pass of one case.
+
+    Args:
+        way: fprop, indices, dgrad, wgrad or train.
+        accuracy: strict or fast; empty for others than refconv.
+        algorithm: what ran, one name a slot.
+        status: ok, noise (inconclusive: too few quiet rounds, or a wide interval around 1),
+            suspect, wrong, error or skipped. A time is there only for the first three.
+        flops, moved: operations of the direct sum, and bytes of the arrays read and written once.
+        checks: of the results of the last timed launch; where something failed, of what failed.
+        interval: of the median of the clean rounds' ratios to torch, 95 %.
+        predicted: nanoseconds, by the cost model.
+        chosen: the accuracies at which refconv would take this algorithm.
+    """
+
+    case: str
+    label: str
+    op: str
+    way: str
+    backend: str
+    status: str
+    source: str = ""
+    dtype: str = ""
+    accuracy: str = ""
+    algorithm: str = ""
+    precision: str = ""
+    cold: bool = False
+    flops: int = 0
+    moved: int = 0
+    seed: int = 0
+    reason: str = ""
+    hint: str = ""
+    checks: tuple[Check, ...] = ()
+    timing: Timing | None = None
+    interval: tuple[float, float] | None = None
+    predicted: float | None = None
+    chosen: tuple[str, ...] = ()
+    schema: str = BENCH
+
+
+Record = Result | Environment | Ceilings | Bench
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
+
+
+def stamped(run: Environment) -> Environment:
+    """The first line of a benchmark's records."""
+    return msgspec.structs.replace(run, schema=BENCH)
 
 
 def encode(record: Record) -> bytes:
@@ -167,7 +239,7 @@ class Writer:
         """Append one record."""
         self._file.write(encode(record) + b"\n")
         self._file.flush()
-        self.count += isinstance(record, Result)
+        self.count += isinstance(record, Result | Bench)
 
     def close(self) -> None:
         """Close the file."""
@@ -201,7 +273,9 @@ def read(path: Path) -> Iterator[Record]:
         try:
             yield _decoder.decode(line)
         except msgspec.ValidationError as error:
-            raise UsageError(f"{path}, line {number}: no record of {SCHEMA}: {error}") from None
+            raise UsageError(
+                f"{path}, line {number}: no record of {SCHEMA} or {BENCH}: {error}"
+            ) from None
         except msgspec.DecodeError:
             continue
 

@@ -11,6 +11,7 @@ are counted and the row is marked busy.
 
 from __future__ import annotations
 
+import os
 import statistics
 import threading
 import time
@@ -28,7 +29,12 @@ Call = Callable[[], Any]
 ENOUGH = 3
 #: Share of a sample that threads may have waited for a processor in a clean round.
 QUIET = 0.1
+#: Most samples in one turn.
+MANY = 10_000
+#: Processor time of others that the clock of /proc/stat cannot tell from none: a tick, twice.
+TICKS = 2e7
 TASKS = Path("/proc/self/task")
+STAT = Path("/proc/stat")
 
 
 class Named(Protocol):
@@ -146,6 +152,17 @@ def waited() -> int:
     return total
 
 
+def neighbours() -> int:
+    """Nanoseconds of processor time that everything but this process has used; 0 if unknown."""
+    try:
+        busy = [int(ticks) for ticks in STAT.read_text().split("\n", 1)[0].split()[1:9]]
+        own = sum(os.times()[:2])
+        idle, iowait = busy[3], busy[4]
+        return int(((sum(busy) - idle - iowait) / os.sysconf("SC_CLK_TCK") - own) * 1e9)
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def interleave(
     candidates: Mapping[str, Call],
     clock: Timer,
@@ -153,9 +170,13 @@ def interleave(
     budget: float = 0.3,
     rounds: tuple[int, int] = (5, 31),
     sample: float = 2e-4,
+    block: float = 0.0,
     gap: float = 1e-3,
     pause: Callable[[float], None] | None = None,
     lost: Callable[[], int] = waited,
+    others: Callable[[], int] | None = None,
+    warm: Callable[[str], Any] | None = None,
+    ready: Callable[[], Any] | None = None,
 ) -> dict[str, Samples]:
     """Time ``candidates`` in turns.
 
@@ -164,17 +185,23 @@ def interleave(
             too few rounds are clean. The least number of rounds comes first.
         rounds: least and most rounds.
         sample: seconds that a sample should last: short calls are repeated.
+        block: seconds that a candidate's turn should last: its number of the round is the median of
+            the samples in it.
         gap: seconds between two candidates.
         pause: how to wait; by default until this process's own threads are asleep.
         lost: nanoseconds spent waiting for a processor so far.
+        others: nanoseconds that other processes used so far, as ``neighbours`` tells; their ticks
+            say something of rounds of 0.1 s and more.
+        warm: the untimed call before a candidate's turn, by its name.
+        ready: called before every sample, untimed.
     """
-    pause = pause or rest
+    pause, warm = pause or rest, warm or (lambda name: candidates[name]())
     calls, cost = {}, 0.0
     for name, call in candidates.items():  # warm-up, and how long a call takes
         call()
         alone = clock.time(call, 1) / 1e9
-        calls[name] = max(1, min(1000, int(sample / max(alone, 1e-9))))
-        cost += gap + alone * (calls[name] + 1)
+        calls[name] = 1 if ready else max(1, min(1000, int(sample / max(alone, 1e-9))))
+        cost += gap + alone + max(block, alone * calls[name])
     planned = max(rounds[0], min(rounds[1], int(budget / max(cost, 1e-9))))
     measured: dict[str, list[float]] = {name: [] for name in candidates}
     clean: list[bool] = []
@@ -184,19 +211,37 @@ def interleave(
         most = 3 * planned if short else planned
         if len(clean) >= rounds[0] and (len(clean) >= most or spent > budget * (1 + 2 * short)):
             break
-        quiet = True
+        quiet, began, theirs = True, time.perf_counter_ns(), others() if others else 0
         for name, call in candidates.items():
             pause(gap)
-            call()
-            before = lost()
-            ns = clock.time(call, calls[name])
-            quiet &= lost() - before <= QUIET * ns * calls[name]
+            warm(name)
+            before, turn = lost(), time.perf_counter_ns()
+            ns, spent = _turn(call, calls[name], clock, block, ready)
+            took = max(spent, time.perf_counter_ns() - turn if ready else 0)
+            quiet &= lost() - before <= QUIET * took
             measured[name].append(ns)
+        if others:
+            took = time.perf_counter_ns() - began
+            quiet &= others() - theirs - TICKS <= QUIET * took
         clean.append(quiet)
     return {
         name: Samples(clock.name, calls[name], tuple(ns), tuple(clean))
         for name, ns in measured.items()
     }
+
+
+def _turn(
+    call: Call, calls: int, clock: Timer, block: float, ready: Callable[[], Any] | None
+) -> tuple[float, float]:
+    """One candidate's turn: the median sample, and the nanoseconds of all of them."""
+    samples: list[float] = []
+    spent = 0.0
+    while not samples or (spent < block * 1e9 and len(samples) < MANY):
+        if ready:
+            ready()
+        samples.append(clock.time(call, calls))
+        spent += samples[-1] * calls
+    return statistics.median(samples), spent
 
 
 def rest(gap: float, most: float = 0.1) -> None:

@@ -160,14 +160,14 @@ class Planted:
             spoil(kernel.__name__, args)
 
         monkeypatch.setitem(backends.registry(), name, dataclasses.replace(real, launch=launch))
-        dispatch.choose.cache_clear()
+        dispatch.forget()
 
 
 def rows(text, *names, backward=True, **options):
     case = SimpleNamespace(name="planted", problem=label.read(text), source="")
     chosen = compare.Options(backends=names, backward=backward, time=False, **options)
     found = {r.backend: r for r in compare.compare_cases([case], chosen)}
-    dispatch.choose.cache_clear()
+    dispatch.forget()
     return found
 
 

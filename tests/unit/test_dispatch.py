@@ -1,5 +1,6 @@
 """Choosing: auto takes the first that can, a named backend runs or says why not."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import torch
 
 import refconv
 import refconv.functional as F
-from refconv import backends, dispatch, normalize
+from refconv import backends, dispatch, normalize, plans, tuned, tuning
 from refconv.backends import Algorithm
 
 PROBLEM = normalize.conv("conv2d", (1, 2, 5, 5), (3, 2, 3, 3), None, "float32")
@@ -18,17 +19,18 @@ PROBLEM = normalize.conv("conv2d", (1, 2, 5, 5), (3, 2, 3, 3), None, "float32")
 
 def test_auto_prefers_numba():
     """On the CPU: numba, im2col, naive."""
-    assert str(dispatch.choose(PROBLEM, "conv_fprop")) == "numba:direct"
+    assert str(dispatch.choose(PROBLEM, "conv_fprop")) == "numba:tiny"
+    assert str(dispatch.choose(PROBLEM, "conv_wgrad")) == "numba:rows"
 
 
 def test_auto_takes_the_next_that_can(monkeypatch):
     """An unavailable backend is passed over by auto, and only by auto."""
-    dispatch.choose.cache_clear()
+    dispatch.forget()
     monkeypatch.setattr(
         dispatch, "unavailable", lambda name: "not today" if name == "numba" else None
     )
     assert dispatch.choose(PROBLEM, "conv_fprop").backend.name == "im2col"
-    dispatch.choose.cache_clear()
+    dispatch.forget()
 
 
 def test_an_algorithm_can_be_named():
@@ -40,7 +42,7 @@ def test_an_algorithm_can_be_named():
     ("backend", "error", "words"),
     [
         ("nonsense", refconv.UsageError, "there are: auto, cupy, im2col"),
-        ("numba:winograd", refconv.UnsupportedError, "it has direct"),
+        ("numba:winograd", refconv.UnsupportedError, "it has tiny, rows"),
         ("auto:direct", refconv.UsageError, "name the backend"),
         ("cupy", refconv.UnavailableError, "not written yet"),
         ("numba-cuda", refconv.UnavailableError, "not written yet"),
@@ -83,6 +85,107 @@ def test_every_cpu_backend_fills_every_slot(name):
     for algorithms in backend.slots.values():
         for algorithm in algorithms:
             assert callable(backend.kernel(algorithm))
+
+
+@pytest.fixture
+def costed(monkeypatch):
+    """numba's fprop with three algorithms of known cost: one that cannot, one dear, one cheap."""
+    table = (
+        Algorithm("never", "conv:fprop", lambda p: "odd sizes only", cost=lambda *a: 0.5),
+        Algorithm("dear", "conv:fprop", cost=lambda p, slot, n: 3.0 / n),
+        Algorithm("cheap", "conv:fprop", cost=lambda p, slot, n: 1.0),
+    )
+    real = backends.get("numba")
+    planted = dataclasses.replace(real, slots={**real.slots, "conv_fprop": table})
+    monkeypatch.setitem(backends.registry(), "numba", planted)
+    plans.forget()
+    yield
+    plans.forget()
+
+
+@pytest.mark.usefixtures("costed")
+def test_the_cheapest_that_can_is_chosen():
+    """Predicted cost decides, for the threads there are; a name overrules it."""
+    at = ("conv_fprop", "auto", "cpu", "strict")
+    assert str(dispatch.choose_for(PROBLEM, *at, 1)) == "numba:cheap"
+    assert str(dispatch.choose_for(PROBLEM, *at, 4)) == "numba:dear"
+    assert str(dispatch.choose(PROBLEM, "conv_fprop", "numba:dear")) == "numba:dear"
+    with pytest.raises(refconv.UnsupportedError, match="odd sizes only"):
+        dispatch.choose(PROBLEM, "conv_fprop", "numba:never")
+
+
+@pytest.mark.usefixtures("costed")
+def test_the_listing_says_what_runs_and_why():
+    """Every algorithm has a row: its cost, or the reason against it."""
+    text = "conv2d x[1,2,5,5] w[3,2,3,3]"
+    found = refconv.algorithms(text, threads=1)
+    assert found.rows == refconv.algorithms(PROBLEM, "conv_fprop", 1).rows
+    rows = {r.name: r for r in found.rows}
+    assert [name for name, r in rows.items() if r.chosen] == ["numba:cheap"]
+    assert rows["numba:never"].reason == "odd sizes only"
+    assert (rows["numba:dear"].microseconds, rows["numba:cheap"].microseconds) == (3e6, 1e6)
+    assert rows["im2col:gemm"].applies
+    lines = str(found).splitlines()
+    assert lines[0] == f"{text}: conv_fprop, strict, 1 thread"
+    assert any(line.startswith("→  numba:cheap") and "predicted" in line for line in lines)
+    with pytest.raises(refconv.UsageError, match="no slot 'max_pool'; it has conv_fprop"):
+        refconv.algorithms(PROBLEM, "max_pool")
+
+
+@pytest.mark.usefixtures("costed")
+def test_tuning_is_remembered_and_used_when_asked_for(monkeypatch, tmp_path):
+    """``tune`` writes what was fastest; choices follow it only after opting in."""
+    monkeypatch.setattr(tuned, "path", lambda: tmp_path / "cache" / "tune.json")
+    monkeypatch.setattr(tuning, "_interleaved", lambda calls, *a: {
+        name: [1.0, 2.0, 3.0] if name == "numba:dear" else [4.0] * 3 for name in calls
+    })  # fmt: skip
+    found = refconv.tune("conv2d x[1,2,5,5] w[3,2,3,3]")
+    assert found.seconds == {"numba:dear": 2.0, "numba:cheap": 4.0}
+    assert found.fastest == {"strict": "numba:dear", "fast": "numba:dear"}
+    assert "numba:dear" in str(found).splitlines()[1]
+    at = (PROBLEM, "conv_fprop", "auto", "cpu", "strict", dispatch.threads())
+    assert str(dispatch.choose_for(*at)) == "numba:cheap"
+    try:
+        refconv.use_tuning()
+        assert str(dispatch.choose_for(*at)) == "numba:dear"
+        assert dispatch.choose_for(*at).why == "measured to be fastest"
+        assert str(dispatch.choose_for(*at[:-1], 64)) == "numba:dear"  # not measured: predicted
+        other = normalize.conv("conv2d", (1, 2, 5, 6), (3, 2, 3, 3), None, "float32")
+        assert str(dispatch.choose_for(other, *at[1:-1], 1)) == "numba:cheap"
+    finally:
+        refconv.use_tuning(False)
+        tuned.wanted = None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"schema": 9, "fastest": {}}', '{"schema": 1, "fastest": {"a": 3}}']
+)
+def test_a_corrupt_tuning_file_is_ignored_with_one_warning(monkeypatch, tmp_path, text):
+    """Whatever stands in it: predictions decide."""
+    file = tmp_path / "tune.json"
+    file.write_text(text)
+    monkeypatch.setenv("REFCONV_TUNE", str(file))
+    plans.forget()
+    tuned.forget()
+    with pytest.warns(RuntimeWarning, match=r"tuning file .* cannot be used") as caught:
+        chosen = [str(dispatch.choose(PROBLEM, "conv_fprop", b)) for b in ("auto", "numba")]
+    assert chosen == ["numba:tiny", "numba:tiny"]
+    assert len(caught) == 1
+    plans.forget()
+    tuned.forget()
+
+
+def test_tuning_measures_for_real(monkeypatch, tmp_path):
+    """The environment's file is written, and what it names are algorithms that ran."""
+    monkeypatch.setenv("REFCONV_TUNE", str(tmp_path / "tune.json"))
+    found = refconv.tune(PROBLEM, rounds=3)
+    assert set(found.seconds) == {"numba:tiny", "numba:rows"}
+    assert all(seconds > 0 for seconds in found.seconds.values())
+    assert dispatch.choose(PROBLEM, "conv_fprop").why == "measured to be fastest"
+    with pytest.raises(refconv.UnsupportedError, match="nothing to tune"):
+        refconv.tune("max_unpool2d x[1,2,3,3] o6,6")
+    plans.forget()
+    tuned.forget()
 
 
 def test_derivatives_leave_the_algorithm_open():

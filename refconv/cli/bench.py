@@ -1,0 +1,243 @@
+"""``refconv bench``: times beside torch that belong to right answers, with what chance could do."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..harness.bench import Options
+    from ..harness.records import Record, Writer
+
+EPILOG = (
+    "Example: refconv bench cpu --only 'rn_*' --accuracy fast --records new.jsonl; then "
+    "refconv bench diff old.jsonl new.jsonl"
+)
+DEFAULT_SET = "cpu"
+ACCURACIES = {"strict": ("strict",), "fast": ("fast",), "both": ("strict", "fast")}
+
+
+def command(
+    cases: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CASE",
+            help="A set (cpu, general, resnet50), a case of it, or one problem. Default: cpu.",
+            show_default=False,
+        ),
+    ] = None,
+    in_shape: Annotated[
+        str | None, typer.Option("--in", metavar="SHAPE", help="Input shape, e.g. 1x6x14x14.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Cases whose name fits, e.g. 'rn_*' or k4s2."),
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option(metavar="N", help="Batch sizes in place of the cases', e.g. 1,16.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(metavar="DTYPE", help="Else float32.")] = None,
+    passes: Annotated[
+        str,
+        typer.Option(metavar="NAMES", help="Of fprop, indices, dgrad, wgrad, train (both ways)."),
+    ] = "fprop",
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="E.g. numba or numba:direct; may be repeated."),
+    ] = None,
+    accuracy: Annotated[str, typer.Option(metavar="NAME", help="strict, fast or both.")] = "both",
+    all_algorithms: Annotated[
+        bool, typer.Option("--all-algorithms", help="Each numba algorithm, beside its prediction.")
+    ] = False,
+    peers: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Of onnxruntime, jax (extra peers).")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="For all; else torch's.", min=1)
+    ] = None,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Empty the caches before each call.")
+    ] = False,
+    allocator: Annotated[
+        str, typer.Option(metavar="NAME", help="steady: keeps freed memory; default: glibc's.")
+    ] = "steady",
+    clock: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="wall, or on a busy machine thread (--threads 1)."),
+    ] = "wall",
+    budget: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Of timing per case and pass.", min=0)
+    ] = 1.5,
+    scaling: Annotated[
+        bool, typer.Option("--scaling", help="One layer, N, C and H over two decades.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of inputs and weights.", min=0)] = 0,
+    records: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Instead of refconv-records.jsonl.", show_default=False),
+    ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Records to bench/history/MACHINE/NAME.jsonl."),
+    ] = None,
+    no_records: Annotated[bool, typer.Option("--no-records", help="Keep no records.")] = False,
+) -> int:
+    """Time layers against torch: interleaved, verified before and after, with intervals."""
+    _refuse(accuracy, allocator, clock, threads, records, save, no_records)
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "24")  # as in compare: its workers spin
+    if threads and "NUMBA_NUM_THREADS" not in os.environ:  # Numba's upper limit, read on import
+        os.environ["NUMBA_NUM_THREADS"] = str(max(threads, os.cpu_count() or 1))
+    ways = _ways(passes)
+
+    from ..harness import bench, contestants, environment
+    from ..harness import records as kept
+
+    options = bench.Options(
+        backends=tuple(backend or ["numba"]),
+        ways=ways,
+        accuracies=ACCURACIES[accuracy],
+        all_algorithms=all_algorithms,
+        peers=_words(peers),
+        seed=seed,
+        budget=budget,
+        cold=cold,
+        clock=clock,
+    )
+    run = environment.describe(
+        shlex.join(["refconv", *sys.argv[1:]]),
+        allocator=allocator,
+        libraries=options.peers,
+        threads=threads,
+    )
+    contestants.check(options)
+    work = _cases(cases or [DEFAULT_SET], in_shape, dtype, only, batch, scaling)
+    path = None if no_records else _path(records, save)
+    writer = None if path is None else kept.Writer(path)
+    made: list[Record] = [kept.stamped(run)]
+    if writer:
+        writer.write(made[0])
+    code = _run(work, options, made, writer)
+    if writer:
+        print(f"records: {writer.count} appended to {writer.path}", file=sys.stderr)
+    return code
+
+
+def _run(work: list[Any], options: Options, made: list[Record], writer: Writer | None) -> int:
+    """Time every case; print the report, also of what an interruption left."""
+    from ..harness import ceilings
+    from ..harness.bench import CLOCKS, bench
+    from . import bench_report, render
+
+    def keep(record: Record) -> None:
+        made.append(record)
+        if writer:
+            writer.write(record)
+
+    interrupted = False
+    try:
+        keep(ceilings.measure(CLOCKS[options.clock]))
+        with render.progress(len(work)) as step:
+            for case in work:
+                step(case.name)
+                for row in bench(case, options):
+                    keep(row)
+        keep(ceilings.measure(CLOCKS[options.clock]))
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        if writer:
+            writer.close()
+    report = bench_report.Report.of(made)
+    if report.rows:
+        bench_report.show(report)
+    if interrupted:
+        where = f"records are kept in {writer.path}" if writer else "results, none kept"
+        print(f"refconv: interrupted after {len(report.rows)} {where}", file=sys.stderr)
+        return 130
+    return report.exit_code
+
+
+def _refuse(
+    accuracy: str,
+    allocator: str,
+    clock: str,
+    threads: int | None,
+    records: Path | None,
+    save: str | None,
+    no_records: bool,
+) -> None:
+    """Options that make no sense, before anything is imported."""
+    for name, value, known in (
+        ("--accuracy", accuracy, tuple(ACCURACIES)),
+        ("--allocator", allocator, ("steady", "default")),
+        ("--clock", clock, ("wall", "thread")),
+    ):
+        if value not in known:
+            raise UsageError(f"{name}: must be {' or '.join(known)}, got {value!r}")
+    if clock == "thread" and threads != 1:
+        raise UsageError("--clock thread counts the calling thread alone; add --threads 1")
+    if sum(bool(given) for given in (records, save, no_records)) > 1:
+        raise UsageError("--records, --save and --no-records exclude each other")
+
+
+def _ways(text: str) -> tuple[str, ...]:
+    known = ("fprop", "indices", "dgrad", "wgrad", "train")
+    words = _words(text)
+    if not words or set(words) - set(known):
+        raise UsageError(f"--passes: must be among {', '.join(known)}, got {text!r}")
+    return tuple(way for way in known if way in words)
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def _cases(
+    specs: list[str],
+    in_shape: str | None,
+    dtype: str | None,
+    only: list[str] | None,
+    batch: str | None,
+    scaling: bool,
+) -> list[Any]:
+    """The cases that are timed, each read before the first one runs."""
+    from ..harness import cases as sets
+    from ..harness.bench import batched
+    from ..harness.scaling import cases as scaled
+
+    if scaling:
+        found = scaled()
+    else:
+        found = [c for s in specs for c in sets.load(s, in_shape=in_shape, dtype=dtype)]
+    if only:
+        fits = [p if set(p) & set("*?[") else f"*{p}*" for p in only]
+        chosen = [c for c in found if any(fnmatch.fnmatchcase(c.name, p) for p in fits)]
+        if not chosen:
+            raise UsageError(f"--only {' '.join(only)}: fits none of {len(found)} cases")
+        found = chosen
+    if batch is None:
+        return found
+    sizes = _words(batch)
+    if not sizes or not all(size.isdecimal() and int(size) for size in sizes):
+        raise UsageError(f"--batch: must be whole numbers above 0, e.g. 1,16, got {batch!r}")
+    return [c for size in sizes for c in batched(found, int(size))]
+
+
+def _path(records: Path | None, save: str | None) -> Path:
+    """Where records go."""
+    from ..harness import environment
+    from ..harness import records as kept
+
+    if save is None:
+        return records or kept.default_path()
+    folder = environment.history()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{save.removesuffix('.jsonl')}.jsonl"
