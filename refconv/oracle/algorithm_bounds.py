@@ -21,6 +21,7 @@ from ..errors import UsageError
 from . import winograd
 from .bound import REFERENCE_ROUNDOFF, Arithmetic, Bound, Law, Sum, g
 from .terms import CONV_SUMS, Terms
+from .winograd_phases import growth, phases, transforms
 
 ALGORITHMS = ("direct", "winograd_f2", "winograd_f4", "winograd_f6", "fft")
 #: One butterfly of a radix-2 FFT whose twiddle factors are right to u: u + g(4, u)(sqrt 2 + u).
@@ -43,7 +44,9 @@ def bound(law: Law, want: np.ndarray, a: Arithmetic, algorithm: str, terms: Term
     assert isinstance(law, Sum)
     assert terms is not None
     inexact = replace(law, integral=False).bound(want, a)
-    grown, scale = (_fft if algorithm == "fft" else _winograd)(terms, a, algorithm)
+    phased = not winograd.applies(terms.problem, terms.slot)
+    grow = _fft if algorithm == "fft" else _phased if phased else _winograd
+    grown, scale = grow(terms, a, algorithm)
     size = np.abs(want)
     tolerance = grown * (1 + a.u_out) + a.u_out * size + a.tiny[1]
     assert inexact.tolerance is not None
@@ -72,7 +75,26 @@ def applies(law: Law, algorithm: str, terms: Terms | None) -> bool:
         return False
     if algorithm == "fft":
         return terms.slot in CONV_SUMS
-    return winograd.applies(terms.problem, terms.slot)
+    if winograd.applies(terms.problem, terms.slot):
+        return True
+    cut = phases(terms.problem, terms.slot)
+    return cut is not None and bool(transforms(int(algorithm[-1]), cut.r))
+
+
+def _phased(terms: Terms, a: Arithmetic, algorithm: str) -> tuple[np.ndarray, np.ndarray]:
+    """As ``_winograd``, from the largest elements of the planes that meet."""
+    cut = phases(terms.problem, terms.slot)
+    assert cut is not None
+    planes = cut.together * _meet(terms, *(np.max(p, axis=(2, 3, 4)) for p in _sides(terms)))
+    grown, scale = np.zeros(()), np.zeros(())
+    for by in transforms(int(algorithm[-1]), cut.r):
+        reach = growth(by, 1) * planes
+        k = by.roundings + cut.together * _channels(terms) + (terms.bias is not None)
+        grow = (1 + a.u_in) ** 2 * (1 + g(k, a.u_acc)) - 1 + g(k, REFERENCE_ROUNDOFF)
+        lost = (a.tiny[0] + a.lost * 2) * k * by.out.shape[1] ** 2 * np.abs(by.out).max() ** 2
+        grown = np.maximum(grown, grow * (reach + _bias(terms)) + lost)
+        scale = np.maximum(scale, reach)
+    return grown, scale
 
 
 def _winograd(terms: Terms, a: Arithmetic, algorithm: str) -> tuple[np.ndarray, np.ndarray]:
@@ -157,13 +179,26 @@ def _norms(terms: Terms, order: int) -> np.ndarray:
     """For each plane of the result, the sum over channels (a weight's gradient: images) of the
     norms of the two planes that meet: 2-norm of the larger one times ``order``-norm of the other.
     """
-    problem = terms.problem
-    shapes, _, _, _ = problem.call(terms.slot)
-    first, second = (a.reshape(s) for a, s in zip(terms.inputs, shapes[:2], strict=False))
-    axes, groups = (2, 3, 4), problem.groups
+    first, second = _sides(terms)
+    axes = (2, 3, 4)
     p = np.sqrt(np.sum(first**2, axis=axes))
-    q = np.abs(second)
-    q = np.sqrt(np.sum(q * q, axis=axes)) if order == 2 else np.sum(q, axis=axes)
+    q = np.sqrt(np.sum(second**2, axis=axes)) if order == 2 else np.sum(second, axis=axes)
+    return _meet(terms, p, q)
+
+
+def _sides(terms: Terms) -> list[np.ndarray]:
+    """The absolute values of a pass's two arrays, (N or K, C, D, H, W)."""
+    shapes = terms.problem.call(terms.slot)[0][:2]
+    return [np.abs(a.reshape(s)) for a, s in zip(terms.inputs, shapes, strict=False)]
+
+
+def _meet(terms: Terms, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """For each plane of the result, the sum of p * q over the pairs of planes that make it.
+
+    Shapes: p and q, a number a plane of the pass's arrays; the result with axes of size 1.
+    """
+    problem = terms.problem
+    groups = problem.groups
     p = p.reshape(len(p), groups, -1)
     if terms.slot == "conv_wgrad":
         q = q.reshape(len(q), groups, -1)
@@ -182,6 +217,14 @@ def variance(terms: Terms, want: np.ndarray, a: Arithmetic, algorithm: str) -> n
     Calibrated on simulations; where it applies, see ``applies``.
     """
     inputs = 2 * (a.u_in / a.u_acc) ** 2
+    if algorithm != "fft" and not winograd.applies(terms.problem, terms.slot):
+        cut = phases(terms.problem, terms.slot)
+        assert cut is not None
+        squares = [np.mean(p**2, axis=(2, 3, 4)) for p in _sides(terms)]
+        planes = cut.together * _meet(terms, squares[0], squares[1])
+        found = [growth(by, 2) for by in transforms(int(algorithm[-1]), cut.r)]
+        steps = PHASE_STEPS + cut.together * _channels(terms) / 2 + inputs
+        return steps * max(found) * planes + want**2
     if algorithm != "fft":
         made = np.zeros(())
         for by in _transforms(algorithm):
@@ -195,5 +238,7 @@ def variance(terms: Terms, want: np.ndarray, a: Arithmetic, algorithm: str) -> n
     return (FFT_STEPS * t + channels / 2 + inputs) * plane + (t + channels / 3) * level + want**2
 
 
+#: Roundings of the transforms by phases in ``variance``; calibrated as there.
+PHASE_STEPS = 6.0
 #: Roundings a level of the transforms in ``variance``; calibrated as there.
 FFT_STEPS = 3.0

@@ -61,20 +61,20 @@ class Transforms(NamedTuple):
 
 
 @lru_cache
-def matrices(points: tuple[Any, ...], m: int) -> Transforms:
-    """The transforms of F(m, 3) for ``points`` and infinity.
+def matrices(points: tuple[Any, ...], m: int, r: int = 3) -> Transforms:
+    """The transforms of F(m, r) for ``points`` and infinity.
 
-    Shapes: A.T (m, m + 2), G (m + 2, 3), B.T (m + 2, m + 2).
+    Shapes: with a = m + r - 1, A.T (m, a), G (a, r), B.T (a, a).
     """
-    size = m + 2
-    at, g, bt = np.zeros((m, size)), np.zeros((size, 3)), np.zeros((size, size))
+    size = m + r - 1
+    at, g, bt = np.zeros((m, size)), np.zeros((size, r)), np.zeros((size, size))
     for j, p in enumerate(points):
         others = [q for q in points if q != p]
         scale = Fraction(1)
         for q in others:
             scale *= Fraction(p) - q
         at[:, j] = [float(Fraction(p) ** i) for i in range(m)]
-        g[j] = [float(Fraction(p) ** i / scale) for i in range(3)]
+        g[j] = [float(Fraction(p) ** i / scale) for i in range(r)]
         bt[j, : size - 1] = _coefficients(others)
     at[-1, -1] = g[-1, -1] = 1
     bt[-1] = _coefficients(list(points))
@@ -138,6 +138,8 @@ def run(
     shapes, out_shapes, user_shapes, _ = problem.call(slot)
     first, second = (a.reshape(s)[:, :, 0] for a, s in zip(arrays[:2], shapes[:2], strict=True))
     m = len(by.out)
+    if not len(first):  # no image, no error
+        return np.zeros(user_shapes[0], first.dtype)
     if slot == "conv_wgrad":
         d = np.stack(list(_windows(second, low[1:], first.shape[2:], m)))
         d = d.reshape(len(d), groups, -1, *d.shape[2:])
