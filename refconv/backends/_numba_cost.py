@@ -11,18 +11,25 @@ from __future__ import annotations
 from math import ceil, prod
 from typing import Any, NamedTuple
 
+from ._numba_supports import real
+
 #: float32 multiply-adds a second of one thread whose registers are full of sums.
-PEAK = 132e9
+PEAK = 58e9
 #: Bytes a second, read or written: what fits in the last cache, and what does not.
-CACHE, MEMORY, CACHE_BYTES = 210e9, 45e9, 16e6
-#: Bytes a second of one thread that rearranges data (packing, transforms).
-PACK = 12e9
+CACHE, MEMORY, CACHE_BYTES = 60e9, 40e9, 16e6
+#: Bytes a second of one thread that makes a padded copy.
+COPY = 10e9
 #: Seconds: to call a compiled function; to start all threads once; to plan in Python.
 CALL, LAUNCH, PLAN = 1e-6, 5e-6, 12e-6
-#: Floats of a vector register, and vectors or rows of sums held at a time.
-LANES, ROWS = 16, 6
-#: Share of the peak that each inner loop reaches on long rows and many channels.
-RATE = {"direct": 0.85, "implicit_gemm": 0.80, "winograd": 0.75, "depthwise": 0.20, "rows": 0.06}
+#: Floats of a vector register.
+LANES = 16
+#: Share of the peak of each inner loop.
+RATE = {"direct": 0.97, "implicit_gemm": 0.92, "winograd": 0.95, "depthwise": 0.35, "rows": 0.10}
+#: Steps of the sums that the rest of an output vector costs, along a row and through a transpose.
+STORED, TRANSPOSED = 3, 10
+#: Seconds of one thread that Winograd's transforms take: an element of tiles, in or out; a pair of
+#: channels; and each of its transformed weights.
+TILE, PAIR, WEIGHT = 0.62e-9, 1.4e-9, 0.08e-9
 #: Seconds of ``tiny``, by one thread: a multiply-add, and an element of its columns.
 TINY_MAC, TINY_CELL = 0.045e-9, 0.25e-9
 
@@ -85,57 +92,68 @@ def compute(s: Sizes, macs: float, rate: float, items: int, threads: int) -> flo
 
 
 def direct(problem: Any, slot: str, threads: int) -> float:
-    """Register tiles over rows of a padded copy; narrow rows leave lanes idle."""
+    """Register tiles; vectors lie along a row, or along output channels where that wastes less."""
     s = sizes(problem, slot)
-    steps = s.inps // s.groups * s.taps  # each loop over them also loads and stores its sums
-    rate = RATE["direct"] * filled(s.out[2], LANES) * steps / (steps + 8)
-    rate *= filled(s.outs // s.groups, ROWS)
-    copy = s.bytes * s.batch * s.inps * prod(s.inp)
+    steps, outs = s.inps // s.groups * s.taps, s.outs // s.groups
+    whole = s.taps == 1 and s.out == s.inp  # a 1x1: rows join, and nothing is copied
+    row = prod(s.out) if whole else s.out[2]
+    along = (1 + STORED / steps) / filled(row, LANES) * (1 + 3 / outs)
+    across = (1 + TRANSPOSED / steps) / filled(outs, LANES)
+    rate = RATE["direct"] / min(along, across)
+    copy = 0 if whole else s.bytes * s.batch * s.inps * prod(s.inp)
     work = compute(s, s.macs, rate, s.batch * s.groups * s.out[0] * s.out[1], threads)
-    return PLAN + LAUNCH + copy / PACK / threads + traffic(arrays(s)) + work
+    return PLAN + LAUNCH + copy / COPY / threads + traffic(arrays(s)) + work
 
 
 def implicit_gemm(problem: Any, slot: str, threads: int) -> float:
-    """A matrix product over all positions; what is no 1x1 gathers its columns in panels."""
+    """A matrix product over all positions of an image, whose columns are gathered in panels."""
     s = sizes(problem, slot)
-    positions = prod(s.out)
-    steps = s.inps // s.groups * s.taps
-    rate = RATE["implicit_gemm"] * filled(positions, LANES) * steps / (steps + 16)
-    rate *= filled(s.outs // s.groups, ROWS)
+    positions, outs = prod(s.out), s.outs // s.groups
+    rate = RATE["implicit_gemm"] * filled(positions, LANES) / (1 + 8 / outs)
     panels = s.bytes * s.batch * s.inps * s.taps * positions
     items = s.batch * s.groups * ceil(positions / (4 * LANES))
     work = compute(s, s.macs, rate, items, threads)
-    return PLAN + LAUNCH + panels / PACK / threads + traffic(arrays(s)) + work
+    return PLAN + LAUNCH + panels / COPY / threads / 4 + traffic(arrays(s)) + work
 
 
-def winograd(problem: Any, slot: str, threads: int, tile: int) -> float:
-    """F(tile x tile) of 3x3: (tile + 2)^2 products a tile, and three transforms."""
-    s = sizes(problem, slot)
-    tiles = s.batch * s.out[0] * ceil(s.out[1] / tile) * ceil(s.out[2] / tile)
-    points = (tile + 2) ** 2
-    products = tiles * points * s.outs * s.inps / s.groups
-    rate = RATE["winograd"] * filled(s.outs // s.groups, LANES) * filled(s.inps // s.groups, LANES)
-    weights = s.bytes * points * s.outs * s.inps / s.groups
-    moved = s.bytes * tiles * points * (s.inps + s.outs) + weights
-    work = compute(s, products, rate, ceil(tiles / 8) * ceil(s.outs / 64), threads)
-    return PLAN + 3 * LAUNCH + moved / PACK / threads + traffic(arrays(s)) + traffic(weights) + work
+def winograd(problem: Any, slot: str, threads: int, m: int) -> float:
+    """F(m x m): products of tiles and of weights, and the transforms of both; by phases, those of
+    the input add to the channels, those of the output are tiles of their own.
+    """
+    s, stride = sizes(problem, slot), problem.stride[0]
+    phases = stride * stride
+    r, dgrad = problem.kernel[0] // stride, slot == "conv_dgrad"
+    step = problem.dilation[0] * (stride if dgrad else 1)
+    tiles = s.batch * step * step * prod(ceil(ceil(n / step) / m) for n in s.out[1:])
+    inps = s.inps * (1 if dgrad else phases)
+    points, block = (m + r - 1) ** 2, 4 * LANES if s.outs > 2 * LANES else 2 * LANES
+    outs = ceil(s.outs / block) * block
+    products = tiles * points * ceil(inps / LANES) * LANES * outs
+    moved = tiles * m * m * (inps + outs) * TILE * s.bytes / 4
+    weights = s.inps * outs * (PAIR + WEIGHT * points * phases) * s.bytes / 4
+    work = compute(s, products, RATE["winograd"], max(tiles // 24, outs // block), threads)
+    return PLAN + 3 * LAUNCH + (moved + weights) / threads + traffic(arrays(s)) + work
 
 
 def winograd_f2(problem: Any, slot: str, threads: int) -> float:
-    """F(2x2, 3x3)."""
+    """F(2 x 2)."""
     return winograd(problem, slot, threads, 2)
 
 
 def winograd_f4(problem: Any, slot: str, threads: int) -> float:
-    """F(4x4, 3x3)."""
+    """F(4 x 4)."""
     return winograd(problem, slot, threads, 4)
 
 
 def depthwise(problem: Any, slot: str, threads: int) -> float:
-    """One plane at a time: memory, or short sums."""
+    """Planes at memory speed, or long sums at the peak; a stride takes channels in vectors."""
     s = sizes(problem, slot)
-    work = compute(s, s.macs, RATE["depthwise"], s.batch * s.outs, threads)
-    return PLAN + LAUNCH + max(traffic(arrays(s)), work)
+    channels = max(s.outs, s.inps)
+    rate = min(0.9, RATE["depthwise"] * (1 + s.taps / 100))
+    if max(problem.stride) > 1:
+        rate *= filled(s.groups, LANES)
+    work = compute(s, s.batch * channels * s.taps * prod(s.out), rate, s.batch * s.groups, threads)
+    return PLAN + LAUNCH + traffic(arrays(s)) + work
 
 
 def rows(problem: Any, slot: str, threads: int) -> float:
@@ -153,8 +171,8 @@ def tiny(problem: Any, slot: str, threads: int) -> float:
     return CALL + macs * TINY_MAC * s.bytes / 4 + cells * TINY_CELL
 
 
-#: What vectors hold (the halves arrive as float32), and the largest int32.
-REAL, INDEX = ("float64", "float32", "bfloat16", "float16"), 2**31 - 1
+#: The largest int32.
+INDEX = 2**31 - 1
 #: Multiply-adds (stride's and padding's zeros included) that ``tiny`` takes at most.
 TINY = 1 << 19
 
@@ -168,8 +186,9 @@ def tiny_work(problem: Any, slot: str) -> tuple[int, int]:
 
 def is_tiny(problem: Any, slot: str) -> str | None:
     """None, or why ``tiny`` does not run this pass."""
-    if problem.dtype not in REAL:
-        return f"it sums real numbers, not {problem.dtype}"
+    reason = real(problem)
+    if reason is not None:
+        return reason
     macs, _ = tiny_work(problem, slot)
     if macs > TINY:
         return f"{macs} multiply-adds are more than {TINY}"
