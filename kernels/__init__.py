@@ -35,6 +35,7 @@ Pooling: a window is a start, a stop and a step per axis, already clipped to the
         equals and the LAST NaN win, as in torch. ``index`` (int64) is the flat position
         id*IH*IW + ih*IW + iw. A window without a tap gives -inf (an integer's minimum) and index
         -1, "nowhere".
+    ``pool.max_pool_values (y, x, d, h, w, step)``   the same values, without positions
     ``pool.avg_pool (y, x, d, h, w)``   rows (start, stop, extent); divisor = product of extents
         Sum first, divide once; integers divide towards zero. A window without a tap gives 0.
     ``pool.avg_pool_backward (dx, dy, d, h, w)``   dx[i] = sum of dy[o] / divisor[o] where o holds i

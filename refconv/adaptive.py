@@ -30,8 +30,8 @@ def adaptive_max_pool1d(
 
     Source: torch adaptive_max_pool1d.
     """
-    both = _adaptive("max_pool", "adaptive_max_pool1d", input, output_size, backend)
-    return both if return_indices else both[0]
+    operator = "max_pool" if return_indices else "max_pool_values"
+    return _adaptive(operator, "adaptive_max_pool1d", input, output_size, backend)
 
 
 def adaptive_max_pool1d_with_indices(
@@ -56,8 +56,8 @@ def adaptive_max_pool2d(
 
     Source: torch adaptive_max_pool2d.
     """
-    both = _adaptive("max_pool", "adaptive_max_pool2d", input, output_size, backend)
-    return both if return_indices else both[0]
+    operator = "max_pool" if return_indices else "max_pool_values"
+    return _adaptive(operator, "adaptive_max_pool2d", input, output_size, backend)
 
 
 def adaptive_max_pool2d_with_indices(
@@ -82,8 +82,8 @@ def adaptive_max_pool3d(
 
     Source: torch adaptive_max_pool3d.
     """
-    both = _adaptive("max_pool", "adaptive_max_pool3d", input, output_size, backend)
-    return both if return_indices else both[0]
+    operator = "max_pool" if return_indices else "max_pool_values"
+    return _adaptive(operator, "adaptive_max_pool3d", input, output_size, backend)
 
 
 def adaptive_max_pool3d_with_indices(

@@ -238,6 +238,15 @@ def _max_backward(ctx: Any, gy: torch.Tensor, _: Any) -> tuple[Any, ...]:
     return call("scatter_add", gy, index, ctx.large, _backend(ctx)), *(None,) * 10
 
 
+def _values_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
+    """Positions were not kept; finding them again costs a small part of torch's forward pass."""
+    (x,) = ctx.saved_tensors
+    op, *numbers, _ = ctx.args
+    index = call("max_pool", x.detach(), op, *numbers, _backend(ctx))[1]
+    large = x.shape[x.dim() - _rank(op) :]
+    return call("scatter_add", gy, index, large, _backend(ctx)), *(None,) * 10
+
+
 def _avg_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
     return call("avg_pool_backward", gy, ctx.shape, *ctx.args[:-1], _backend(ctx)), *(None,) * 10
 
@@ -291,6 +300,7 @@ _differentiate("conv_dgrad", _dgrad_backward, _save(2))
 _differentiate("conv_wgrad", _wgrad_backward, _save(2))
 _differentiate("conv_bgrad", _bgrad_backward, _setup_shape)
 _differentiate("max_pool", _max_backward, _setup_max)
+_differentiate("max_pool_values", _values_backward, _save(1))
 _differentiate("avg_pool", _avg_backward, _setup_shape)
 _differentiate("avg_pool_backward", _avg_backward_backward, _setup_shape)
 _differentiate("max_unpool", _unpool_backward, _setup_index)

@@ -125,6 +125,13 @@ OPERATORS: dict[str, Operator] = {
         slot=_fixed("max_pool"),
         layout=layouts.of_input,
     ),
+    "max_pool_values": Operator(
+        f"(Tensor x, {_POOL}) -> Tensor",
+        arrays=1,
+        problem=problems.pool,
+        slot=_fixed("max_pool_values"),
+        layout=layouts.of_input,
+    ),
     "avg_pool": Operator(
         f"(Tensor x, {_POOL}) -> Tensor",
         arrays=1,

@@ -34,8 +34,7 @@ def max_pool1d(
     Source: torch max_pool1d.
     """
     steps = (kernel_size, stride, padding, dilation, ceil_mode)
-    both = _max("max_pool1d", input, *steps, backend)
-    return both if return_indices else both[0]
+    return _max("max_pool1d", input, *steps, backend, indices=return_indices)
 
 
 def max_pool1d_with_indices(
@@ -70,8 +69,7 @@ def max_pool2d(
     Source: torch max_pool2d.
     """
     steps = (kernel_size, stride, padding, dilation, ceil_mode)
-    both = _max("max_pool2d", input, *steps, backend)
-    return both if return_indices else both[0]
+    return _max("max_pool2d", input, *steps, backend, indices=return_indices)
 
 
 def max_pool2d_with_indices(
@@ -106,8 +104,7 @@ def max_pool3d(
     Source: torch max_pool3d.
     """
     steps = (kernel_size, stride, padding, dilation, ceil_mode)
-    both = _max("max_pool3d", input, *steps, backend)
-    return both if return_indices else both[0]
+    return _max("max_pool3d", input, *steps, backend, indices=return_indices)
 
 
 def max_pool3d_with_indices(
@@ -298,9 +295,10 @@ def _window(op: str, kernel: Any, stride: Any, padding: Any, dilation: Any) -> t
     return sizes, steps, pads, checks.numbers(op, "dilation", dilation, rank)
 
 
-def _max(op, x, kernel, stride, padding, dilation, ceil_mode, backend):
+def _max(op, x, kernel, stride, padding, dilation, ceil_mode, backend, indices=True):
     window = _window(op, kernel, stride, padding, dilation)
-    return call("max_pool", {"input": x}, op, *window, bool(ceil_mode), True, None, (), backend)
+    operator = "max_pool" if indices else "max_pool_values"
+    return call(operator, {"input": x}, op, *window, bool(ceil_mode), True, None, (), backend)
 
 
 def _avg(op, x, kernel, stride, padding, ceil_mode, include, divisor, backend):
@@ -315,7 +313,8 @@ def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
     if norm in (float("inf"), -float("inf")):  # the limit of the root is the largest, or smallest
         sign = 1 if norm > 0 else -1
         most = op.replace("lp", "max")
-        return sign * _max(most, sign * lib.abs(x), kernel, stride, 0, 1, ceil_mode, backend)[0]
+        large = sign * lib.abs(x)
+        return sign * _max(most, large, kernel, stride, 0, 1, ceil_mode, backend, indices=False)
     cells = 1
     if OPS[op].rank == 1:  # torch takes no tuple here
         checks.number(op, "kernel_size", kernel)

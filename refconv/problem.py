@@ -18,7 +18,7 @@ Size = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
 
 CONV_SLOTS = ("conv_fprop", "conv_dgrad", "conv_wgrad", "conv_bgrad")
-POOL_SLOTS = ("max_pool", "avg_pool", "avg_pool_backward")
+POOL_SLOTS = ("max_pool", "max_pool_values", "avg_pool", "avg_pool_backward")
 
 
 def triple(values: Size, fill: int = 1) -> Size:
@@ -233,9 +233,10 @@ class PoolProblem:
         """
         lead = (1,) * (2 - len(self.lead)) + self.lead
         x, y = (*lead, *triple(self.in_size)), (*lead, *triple(self.out_size))
-        if slot == "max_pool":
+        if slot in ("max_pool", "max_pool_values"):
             step = triple(self.dilation or (1,) * self.rank)
-            return [x], [y, y], [self.output_shape, self.output_shape], (step,)
+            outputs = 2 if slot == "max_pool" else 1
+            return [x], [y] * outputs, [self.output_shape] * outputs, (step,)
         if slot == "avg_pool":
             return [x], [y], [self.output_shape], ()
         if slot == "avg_pool_backward":

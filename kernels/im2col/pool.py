@@ -50,6 +50,21 @@ def max_pool(
     index[:, :, empty] = -1
 
 
+def max_pool_values(
+    y: np.ndarray,
+    x: np.ndarray,
+    d: np.ndarray,
+    h: np.ndarray,
+    w: np.ndarray,
+    step: tuple[int, int, int],
+) -> None:
+    """The largest element of each window: as ``max_pool``, whose positions are dropped.
+
+    Shapes: y (N, C, OD, OH, OW)   x (N, C, ID, IH, IW)   d (OD, 2)   h (OH, 2)   w (OW, 2)
+    """
+    max_pool(y, np.empty(y.shape, np.int64), x, d, h, w, step)
+
+
 def avg_pool(
     y: np.ndarray,
     x: np.ndarray,

@@ -51,6 +51,21 @@ def max_pool(
                         index[n, c, od, oh, ow] = best_at
 
 
+def max_pool_values(
+    y: np.ndarray,
+    x: np.ndarray,
+    d: np.ndarray,
+    h: np.ndarray,
+    w: np.ndarray,
+    step: tuple[int, int, int],
+) -> None:
+    """The largest element of each window: as ``max_pool``, whose positions are dropped.
+
+    Shapes: y (N, C, OD, OH, OW)   x (N, C, ID, IH, IW)   d (OD, 2)   h (OH, 2)   w (OW, 2)
+    """
+    max_pool(y, np.empty(y.shape, np.int64), x, d, h, w, step)
+
+
 def lowest(dtype: np.dtype) -> float | int:
     """What no element is less than: -inf or, for integers, their minimum."""
     return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)

@@ -27,6 +27,7 @@ SLOTS: dict[str, str] = {
     "conv_wgrad": "conv:wgrad",
     "conv_bgrad": "conv:bgrad",
     "max_pool": "pool:max_pool",
+    "max_pool_values": "pool:max_pool_values",
     "avg_pool": "pool:avg_pool",
     "avg_pool_backward": "pool:avg_pool_backward",
     "gather": "index:gather",
