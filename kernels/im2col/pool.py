@@ -57,12 +57,14 @@ def max_pool_values(
     h: np.ndarray,
     w: np.ndarray,
     step: tuple[int, int, int],
+    *,
+    workspace: int = WORKSPACE,
 ) -> None:
     """The largest element of each window: as ``max_pool``, whose positions are dropped.
 
     Shapes: y (N, C, OD, OH, OW)   x (N, C, ID, IH, IW)   d (OD, 2)   h (OH, 2)   w (OW, 2)
     """
-    max_pool(y, np.empty(y.shape, np.int64), x, d, h, w, step)
+    max_pool(y, np.empty(y.shape, np.int64), x, d, h, w, step, workspace=workspace)
 
 
 def avg_pool(

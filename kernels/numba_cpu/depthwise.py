@@ -19,8 +19,9 @@ from .vector import BYTES
 def cycles(x, y, kernel, stride, padding, dilation, itemsize):
     """Cycles that ``rows`` and ``lanes`` take of one thread, about; infinite for a way that cannot.
 
-    A vector of sums costs its taps and what surrounds them. Measured on a Zen 4, from 7x7 to
-    112x112 and from 3x3 to 31x31, good to 20 %.
+    A vector of sums costs its taps and what surrounds them. Measured on a Zen 4 with AVX-512, from
+    7x7 to 112x112 and from 3x3 to 31x31, good to 20 %. Without AVX-512 a masked load is several
+    instructions, and there are registers for half of a tile of ``rows``.
     """
     (N, C, _, H, W), (_, K, OD, OH, OW), lanes = x, y, BYTES // itemsize
     KD, KH, KW = kernel
@@ -29,6 +30,8 @@ def cycles(x, y, kernel, stride, padding, dilation, itemsize):
     passes = -(-KH // depthwise_rows.MOST)
     tile = size * -(-OW // lanes) * (5 * passes + 1.17 * KH * KW) + 65 * passes
     by_rows = N * K * OD * (30 + KD * tiles * tile) if max(stride) == 1 else np.inf
+    if BYTES < 64:
+        by_rows *= 3.5
     size, _ = units(OW, depthwise_lanes.MOST)
     met = sum(0 <= o * stride[1] - padding[1] + k * dilation[1] < H
               for o in range(OH) for k in range(KH))  # fmt: skip

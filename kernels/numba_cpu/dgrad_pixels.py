@@ -20,13 +20,13 @@ from .dot import address, gathered
 from .padded import filled
 from .tile import SUMS
 from .vector import BYTES, lanes, load, load_first, store, transpose, transpose_part, zeros
-from .wgrad_columns import even, width
+from .wgrad_columns import even, uneven, width
 from .worker import call, code
 
 #: Pixels an item works on, k of a panel, and the height up to which an image counts as small.
-PIXELS, DEPTH, SMALL = 896, 896, 16
+PIXELS, DEPTH, SMALL = 896, 896, 64
 
-Plan = namedtuple("Plan", "groups blocks images parts block pixels rows vectors width depth "
+Plan = namedtuple("Plan", "groups blocks images parts block pixels rows width depth "
                   "N C K taps image channel q_depth q_row dense panel active")  # fmt: skip
 
 
@@ -40,20 +40,20 @@ def plan(dx_shape, dy_shape, w_shape, itemsize, stride, padding, dilation, group
     most = PIXELS // max(1, active)
     blocks, rows, pixels = -(-CG // (vectors * lane)), ROWS_OF[vectors], q[0] * q[1] * q[2]
     images = max(1, min(N, most // pixels))
-    while images > 1 and groups * blocks * -(-N // images) % threads:
+    while images > 1 and uneven(groups * blocks * -(-N // images), threads):
         images -= 1
     parts, tasks = -(-pixels // most) if images == 1 else 1, groups * blocks * -(-N // images)
-    while parts * tasks % threads and parts * tasks < 4 * threads and pixels // parts > 8 * rows:
+    while uneven(parts * tasks, threads) and pixels // parts > 8 * rows:
         parts += 1
     block = -(-pixels // parts)
     d, h, w = (np.arange(n) for n in q)
-    row = d[:, None, None] * found.copy.depth + h[:, None] * found.copy.row + w
-    row = row.reshape(-1)
+    row = (d[:, None, None] * found.copy.depth + h[:, None] * found.copy.row + w).reshape(-1)
     runs, place, at = _runs(found, dy_shape[2:], K // groups)
     taps = w_shape[2] * w_shape[3] * w_shape[4]
-    numbers = Plan(groups, blocks, images, -(-pixels // block), block, pixels, rows, vectors,
+    dense, panel = int(stride == (1, 1, 1)), max(DEPTH, taps)
+    numbers = Plan(groups, blocks, images, -(-pixels // block), block, pixels, rows,
                    vectors * lane, DEPTH, N, C, K, taps, found.copy.image, found.copy.channel,
-                   q[1] * q[2], q[2], int(stride == (1, 1, 1)), max(DEPTH, taps), active)  # fmt: skip
+                   q[1] * q[2], q[2], dense, panel, active)  # fmt: skip
     return found, row, at, runs, place, numbers
 
 
@@ -91,10 +91,10 @@ def run(threads, dx, dy, w, b, stride, padding, dilation, groups):
                                                 padding, dilation, groups, threads)  # fmt: skip
     data = dy.reshape(-1) if found.same else filled(dy, found.layout)
     pixels, step = numbers.images * numbers.block * numbers.width, BYTES // dx.itemsize
-    scratch = [np.zeros((threads, size), dx.dtype)
-               for size in (pixels * numbers.active, 0 if numbers.dense else pixels,
-                            numbers.panel * numbers.width,
-                            (numbers.taps + step) * step)]  # fmt: skip
+    sizes = (pixels * numbers.active, 0 if numbers.dense else pixels,
+             numbers.panel * numbers.width, (numbers.taps + step) * step)  # fmt: skip
+    scratch = [np.empty((threads, size), dx.dtype) for size in sizes]
+    scratch[2][...] = 0  # lanes without a channel are multiplied too, and must not be denormal
     shared = (address("gathered", dx.dtype), dx.reshape(-1), data, w.reshape(-1), b, row, at, runs,
               place, found.r, found.first, found.tap, found.shape, numbers)  # fmt: skip
     worker = code(_work, dx.dtype, 0, threads, *shared, *(own[0] for own in scratch))
@@ -127,10 +127,10 @@ def _panel(panel, width, w, at, channels, taps, tap, place, oc, ocs, square):
 def _begin(sums, count, b, channel0, channels, width):
     """sums[p*width + ic] = the bias."""
     step = lanes(sums)
-    for c in range(0, channels, step):
+    for c in range(0, width, step):
         value = zeros(sums)
         if b.size > 0:
-            value = load_first(b, channel0 + c, min(step, channels - c))
+            value = load_first(b, channel0 + c, min(step, max(0, channels - c)))
         for p in range(count):
             store(sums, p * width + c, value)
 
@@ -154,7 +154,8 @@ def _work(t, threads, tile, dx, dy, w, b, row, at, runs, place, r, first, tap, s
           rows, panel, square):  # fmt: skip
     """Items t, t + threads, …: up to 64 channels of some pixels, or of some images, all phases.
 
-    Work: K/groups * taps multiply-adds an element. Memory: weights once, dy's rows once a phase.
+    Work: K/groups * taps multiply-adds an element of dx per stride^rank. Memory: weights once an
+    item, dy's rows once a run. Still slow: windows past the left and right edge multiply zeros.
     """
     CG, KG, joined = plan.C // plan.groups, plan.K // plan.groups, -(-plan.N // plan.images)
     plane, width = shape[0] * shape[1] * shape[2], plan.width
@@ -168,7 +169,7 @@ def _work(t, threads, tile, dx, dy, w, b, row, at, runs, place, r, first, tap, s
         images = min(plan.images, plan.N - n)
         count = min(plan.block, plan.pixels - p0)
         source = n * plan.image + g * KG * plan.channel
-        pixels, taps = images * count, tap.size
+        pixels, taps, vectors = images * count, tap.size, -(-channels // lanes(dx))
         _begin(sums, pixels * plan.active, b, channel0, channels, width)
         some = max(1, plan.depth // max(1, taps))
         for oc in range(0, KG if taps > 0 else 0, some):
@@ -184,7 +185,7 @@ def _work(t, threads, tile, dx, dy, w, b, row, at, runs, place, r, first, tap, s
                         end = min(count, d * plan.q_depth + h_hi * plan.q_row - p0)
                         while p < end:
                             several = even(end - p, plan.rows)
-                            gathered(tile, several, plan.vectors, sums, (to + p) * width, width,
+                            gathered(tile, several, vectors, sums, (to + p) * width, width,
                                      dy, source + i * plan.image, row, p0 + p, at,
                                      oc * taps + lo * ocs, panel, lo * ocs * width, width,
                                      ocs * (hi - lo), SUMS, b, 0, lanes(sums))  # fmt: skip

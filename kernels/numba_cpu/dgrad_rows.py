@@ -16,7 +16,7 @@ from .compiled import ROWS_OF, VECTORS, address, taps
 from .dgrad_phases import phases, put
 from .tile import ROWS, ZERO
 from .vector import BYTES, lanes, load_range, store, zeros
-from .wgrad_columns import even
+from .wgrad_columns import even, uneven
 from .worker import call, code
 
 #: Elements of dy an item copies, and of positions it works on: 256 and 8 KiB a channel in float32.
@@ -40,7 +40,7 @@ def plan(dx_shape, dy_shape, w_shape, stride, padding, dilation, groups, threads
     pitch = box_w + span[2] - 1
     high = min(QH, max(1, BOX // pitch), max(1, COPY // (KG * span[0] * pitch) - span[1] + 1))
     parts = -(-QH // high)
-    while parts * wide * tasks % threads and parts * wide * tasks < 4 * threads and parts < QH:
+    while uneven(parts * wide * tasks, threads) and parts < QH:
         parts += 1
     box_h = -(-QH // parts)
     rows = box_h + span[1] - 1

@@ -26,7 +26,7 @@ from .worker import call, code
 PIXELS, CHUNK, LEAST = 448, 768, 96
 
 Plan = namedtuple(
-    "Plan", "parts groups blocks chunks chunk rows vectors width images pixels block image J N K"
+    "Plan", "parts groups blocks chunks chunk rows width images pixels block image J N K"
 )
 
 
@@ -46,17 +46,22 @@ def plan(x_shape, dy_shape, w_shape, itemsize, stride, padding, dilation, groups
     vectors, lane = width(K // groups, itemsize)
     blocks = -(-K // groups // (vectors * lane))
     rows, J, pixels = ROWS_OF[vectors], CG * len(copy.taps), out[0] * out[1] * out[2]
-    images = max(1, min(N, PIXELS // pixels))
+    images = max(1, min(-(-N // threads), PIXELS // pixels))
     chunks, parts = shares(groups * blocks, -(-J // CHUNK), J // LEAST, -(-N // images), threads)
     chunk = -(-J // chunks)
     row = (np.arange(CG)[:, None] * copy.channel + copy.taps).reshape(-1)
     d, h, w = (np.arange(out[a]) * stride[a] for a in range(3))
     at = (d[:, None, None] * copy.depth + h[:, None] * copy.row + w).reshape(-1)
     at = (np.arange(images)[:, None] * copy.image + at).reshape(-1)
-    numbers = Plan(parts, groups, blocks, -(-J // chunk), chunk, rows, vectors, vectors * lane,
-                   images, pixels, min(PIXELS, pixels) if images == 1 else pixels, copy.image, J, N,
+    numbers = Plan(parts, groups, blocks, -(-J // chunk), chunk, rows, vectors * lane, images,
+                   pixels, min(PIXELS, pixels) if images == 1 else pixels, copy.image, J, N,
                    K)  # fmt: skip
     return layout, same, row, at, numbers
+
+
+def uneven(tasks, threads):
+    """Whether threads would wait long for the one with the most of so many equal tasks."""
+    return tasks % threads != 0 and tasks < 4 * threads
 
 
 def shares(tasks, chunks, most, parts, threads):
@@ -64,7 +69,7 @@ def shares(tasks, chunks, most, parts, threads):
     more chunks than asked for where that is enough (at most ``most``), else at most ``parts``.
     """
     for count in range(chunks, max(chunks, most) + 1):
-        if count * tasks >= 4 * threads or count * tasks % threads == 0:
+        if not uneven(count * tasks, threads):
             return count, 1
     return chunks, min(parts, threads // gcd(chunks * tasks, threads))
 
@@ -141,7 +146,7 @@ def _work(t, threads, tile, dw, dy, x, row, at, plan, panel, sums):
                 r = 0
                 while r < rows:
                     some = even(rows - r, plan.rows)
-                    gathered(tile, some, plan.vectors, sums, r * width, width, x,
+                    gathered(tile, some, -(-channels // lanes(dw)), sums, r * width, width, x,
                              n * plan.image + x_group, row, j0 + r, at, p, panel, 0, width,
                              images * count, start, sums, 0, lanes(dw))  # fmt: skip
                     r += some

@@ -36,7 +36,7 @@ def plan(x_shape, dy_shape, w_shape, itemsize, stride, padding, dilation, groups
     (N, C), K, CG, out = x_shape[:2], w_shape[0], w_shape[1], dy_shape[2:]
     copy, layout, _ = geometry(x_shape, w_shape[2:], out, stride, padding, dilation)
     plane = int(layout.size.prod())
-    images = max(1, min(N, LENGTH // plane))
+    images = max(1, min(-(-N // threads), LENGTH // plane))
     pitch = (len(layout.phases) * images * plane + 2 * LINE) // LINE * LINE + LINE
     most = max(1, min(CG, SCRATCH // itemsize // pitch))
     chunks, parts = shares(groups, -(-CG // most), CG, -(-N // images), threads)

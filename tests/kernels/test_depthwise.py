@@ -19,13 +19,13 @@ from refconv.kernels.numba_cpu import (
     depthwise_rows,
     depthwise_wgrad,
 )
+from refconv.kernels.numba_cpu.vector import BYTES
 
 # N, C, K/C, x's size, kernel, y's size, stride, padding, dilation. Sizes are such that the kernels
 # are compiled for few tiles: rows of 7, 14, 21, and others that are cut into tiles of 7.
 ROWS = {
     "3x3": (2, 19, 1, (1, 14, 37), (1, 3, 3), (1, 14, 37), (1, 1, 1), (0, 1, 1), (1, 1, 1)),
     "7x7 planes": (3, 17, 1, (1, 7, 7), (1, 3, 3), (1, 7, 7), (1, 1, 1), (0, 1, 1), (1, 1, 1)),
-    "5x7": (1, 16, 1, (1, 14, 14), (1, 5, 7), (1, 14, 14), (1, 1, 1), (0, 2, 3), (1, 1, 1)),
     "stride 2": (2, 16, 1, (1, 15, 13), (1, 3, 3), (1, 8, 7), (1, 2, 2), (0, 1, 1), (1, 1, 1)),
     "stride 3, 2 filters, dilated": (
         1, 5, 2, (1, 25, 40), (1, 3, 2), (1, 8, 13), (1, 3, 3), (0, 2, 2), (1, 2, 5),
@@ -38,7 +38,7 @@ ROWS = {
     ),
     "1-D": (2, 6, 1, (1, 1, 301), (1, 1, 3), (1, 1, 301), (1, 1, 1), (0, 0, 1), (1, 1, 1)),
     "1-D, stride 2": (2, 6, 1, (1, 1, 65), (1, 1, 3), (1, 1, 33), (1, 1, 2), (0, 0, 1), (1, 1, 1)),
-    "3-D": (1, 18, 1, (5, 7, 14), (3, 3, 3), (5, 7, 14), (1, 1, 1), (1, 1, 1), (1, 1, 1)),
+    "3-D": (1, 18, 1, (5, 7, 19), (3, 3, 3), (5, 7, 19), (1, 1, 1), (1, 1, 1), (1, 1, 1)),
     "3-D, stride": (1, 3, 2, (5, 6, 27), (3, 3, 3), (4, 6, 14), (2, 1, 2), (2, 1, 1), (1, 1, 1)),
     "padding beyond the kernel": (
         1, 2, 1, (1, 7, 7), (1, 3, 3), (1, 19, 21), (1, 1, 1), (0, 7, 8), (1, 1, 1),
@@ -89,8 +89,7 @@ def _problem(row, integers, change=""):
     made = [rng.integers(-4, 5, s) if integers else rng.standard_normal(s) for s in shapes]
     made = [a.astype(np.float32).astype(np.float64) for a in made]
     if change:
-        array = made["xw  y".index(change)]
-        array[tuple(n // 2 for n in array.shape)] = np.inf
+        made["xw  y".index(change)][-1, 0, 0, 0, 0] = np.inf  # a corner, so it meets padding
     return made
 
 
@@ -148,6 +147,8 @@ def test_random_numbers_stay_inside_the_bound(name):
     terms = (N * np.prod(out) if name == "wgrad" else np.prod(kernel)) + 1
     want, scale = _want(name, "3x3", False), _want(name, "3x3", False, absolute=True)
     for dtype, u in ((np.float32, 2.0**-24), (np.float64, 2.0**-53)):
+        if dtype is np.float64 and "dgrad" in name:
+            continue  # made of what the others are made of, and compiling takes seconds
         allowed = 2 * terms * u / (1 - terms * u) * scale
         assert (np.abs(_got(name, "3x3", dtype, False) - want) <= allowed).all(), dtype
 
@@ -184,7 +185,9 @@ def test_infinities_stay_where_they_belong(name, change):
 
 
 def test_the_choice_of_a_way():
-    """Wide planes of stride 1 go by rows; narrow ones, strides and large windows by lanes."""
+    """Wide planes of stride 1 go by rows, where loads have masks, or where lanes would be idle;
+    narrow planes, strides and large windows go by lanes.
+    """
 
     def by_rows(C, size, k, stride=1):
         out = (1, (size - 1) // stride + 1, (size - 1) // stride + 1)
@@ -192,8 +195,8 @@ def test_the_choice_of_a_way():
         rows, lanes = depthwise.cycles((1, C, 1, size, size), (1, C, *out), *numbers)
         return rows <= lanes
 
-    assert by_rows(32, 112, 3)
-    assert by_rows(3, 300, 5)
+    assert by_rows(32, 112, 3) == (BYTES == 64)
+    assert by_rows(1, 300, 5)
     assert not by_rows(960, 7, 3)
     assert not by_rows(128, 56, 31)
     assert not by_rows(96, 112, 3, stride=2)

@@ -61,7 +61,7 @@ def test_a_function_is_found_and_called_like_torchs(own, spec, factor):
         ("missing_ops:conv2d", "no module missing_ops"),
         ("broken:conv2d", "cannot be imported: OSError: no disk"),
         ("broken.py:conv2d", "cannot be imported: OSError: no disk (line 2)"),
-        ("numba:fft", "numba has no such algorithm; it has rows, tiny"),
+        ("numba:fft", "numba has no such algorithm; it has depthwise, direct,"),
         ("conv2d", "names no function; write torch, a backend"),
     ],
 )

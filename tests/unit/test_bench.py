@@ -396,6 +396,7 @@ def test_a_mistake_is_one_line(capfd, monkeypatch, argv, words, code):
 
 def test_records_of_a_benchmark_are_read_back(tmp_path):
     made = bench._timed(ROW, taken([1] * 6), taken([2] * 6))
-    path = tmp_path / "r.jsonl"
-    path.write_bytes(b"\n".join([encode(RUN), encode(PEAK), encode(made), b""]))
+    (path := tmp_path / "r.jsonl").write_bytes(
+        b"".join(encode(r) + b"\n" for r in (RUN, PEAK, made))
+    )
     assert list(read(path)) == [RUN, PEAK, made]
