@@ -9,7 +9,7 @@ of dx that needs other rows of dy as well.
 """
 
 import numpy as np
-from numba import njit
+from numba import carray, njit
 
 from .pool_windows import BEHIND, FIRST, divide, runs
 
@@ -102,12 +102,11 @@ def _shifted_run(w, alike):
     return found
 
 
-@njit(cache=True, error_model="numpy")
-def avg_backward_rows(dx, dy, d, h, w, first, last):
-    """Rows ``first`` to ``last`` of dx."""
-    _, _, D, H, W = dx.shape
-    _, _, OD, OH, OW = dy.shape
-    dx, dy = dx.reshape(-1), dy.reshape(-1)
+def avg_backward_rows(dx, _, dy, d, h, w, sizes, first, last):
+    """Rows ``first`` to ``last`` of dx; arguments as in ``pool_rows``."""
+    D, H, W, OD, OH, OW = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]
+    dx, dy = carray(dx, last * W), carray(dy, -(-last // max(1, D * H)) * OD * OH * OW)
+    d, h, w = carray(d, (OD, 3)), carray(h, (OH, 3)), carray(w, (OW, 3))
     of_d, of_h = _holders(d, D), _holders(h, H)
     alike = runs(w, 1, STRIDES)
     a, b, s, length = _shifted_run(w, alike)

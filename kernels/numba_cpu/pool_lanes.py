@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from .pool_taps import avg_windows, max_windows, max_windows_at
+from .pool_taps import STRIDES, avg_windows, max_windows, max_windows_at
 from .pool_vector import greater, greatest, load_or, lowest
 from .pool_windows import BEHIND, FIRST, STRIDE, TAPS, add_up, divide, scan
 from .vector import lanes, load_first, total, zeros
@@ -38,10 +38,13 @@ def place_rows(table, depth, height, step, H, W):
 
 @njit(cache=True, error_model="numpy", forceinline=True)
 def _along(x, run, rows, step):
-    """Whether taps are to lie in lanes, not windows: it takes fewer loads."""
+    """Whether taps are to lie in lanes, not windows: it takes fewer loads, or windows are too far
+    apart.
+    """
     L, count, K = lanes(x), run[BEHIND] - run[FIRST], run[TAPS]
     side = (count + L - 1) // L * rows * K * run[STRIDE]
-    return step == 1 and count * (rows * ((K + L - 1) // L) + JOIN) < side
+    fewer = step == 1 and count * (rows * ((K + L - 1) // L) + JOIN) < side
+    return fewer or run[STRIDE] > STRIDES
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
@@ -97,7 +100,7 @@ def _max_floats(y, index, to, x, base, d0, d1, h0, h1, w, run, step, H, W, table
             where = _where(x, at, table, rows, K, value)
             index[np.uint64(to + j)] = at - base + where
             value = x[np.uint64(at + where)]
-        elif value == 0 or value != value:  # which zero, which NaN is a matter of order
+        elif value != value:  # which zero, which NaN is a matter of order
             value = x[np.uint64(at + _where(x, at, table, rows, K, value))]
         y[np.uint64(to + j)] = value
 

@@ -18,10 +18,12 @@ from .vector import (
     emit_splat,
     emit_store,
     emit_store_first,
+    nothing,
     pointer,
     vector_of,
     width,
 )
+
 
 def _whole(vector):
     """The type of integers as wide as the lanes of ``vector``."""
@@ -134,3 +136,15 @@ def greatest(typing, a):
         return builder.extract_element(value, I32(0))
 
     return a.dtype(a), code
+
+
+@intrinsic
+def call(typing, code, y, index, x, d, h, w, sizes, first, last):
+    """The machine code at ``code``, of C's convention, for these addresses and numbers."""
+
+    def emit(context, builder, signature, args):
+        kind = ir.FunctionType(ir.VoidType(), [I64] * (len(args) - 1))
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return nothing(context)
+
+    return types.void(*(types.int64,) * 10), emit

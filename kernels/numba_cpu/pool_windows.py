@@ -40,8 +40,7 @@ def runs(windows, step, strides):
     found, number, O = np.empty((windows.shape[0], 4), np.int64), 0, windows.shape[0]
     o = 0
     while o < O:
-        start, length = windows[o, 0], windows[o, 1] - windows[o, 0]
-        s, behind = 1, o + 1
+        length, s, behind = windows[o, 1] - windows[o, 0], 1, o + 1
         while behind < O:
             apart = windows[behind, 0] - windows[behind - 1, 0]
             alike = windows[behind, 1] - windows[behind, 0] == length and (
@@ -64,18 +63,6 @@ def following(oh, od, base, OH, OD, size):
     if od + 1 < OD:
         return 0, od + 1, base
     return 0, 0, base + size
-
-
-def flat(index):
-    """``index`` in one dimension, or None as it is."""
-    raise NotImplementedError("compiled code only: numba picks one of the two below by type")
-
-
-@overload(flat)
-def _flat_by_type(index):
-    if isinstance(index, types.NoneType):
-        return lambda index: None
-    return lambda index: index.reshape(-1)
 
 
 def lowest_of(x):

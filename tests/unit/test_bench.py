@@ -1,6 +1,4 @@
-"""The benchmark: what gets a time and what does not. Clocks are fakes; nothing here is measured,
-except that one run goes from the command line to the table.
-"""
+"""The benchmark: what gets a time and what does not. Clocks are fakes, except in one run."""
 
 import itertools
 import math
@@ -396,7 +394,6 @@ def test_a_mistake_is_one_line(capfd, monkeypatch, argv, words, code):
 
 def test_records_of_a_benchmark_are_read_back(tmp_path):
     made = bench._timed(ROW, taken([1] * 6), taken([2] * 6))
-    (path := tmp_path / "r.jsonl").write_bytes(
-        b"".join(encode(r) + b"\n" for r in (RUN, PEAK, made))
-    )
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b"".join(encode(r) + b"\n" for r in (RUN, PEAK, made)))
     assert list(read(path)) == [RUN, PEAK, made]

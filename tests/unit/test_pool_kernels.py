@@ -1,5 +1,5 @@
-"""Pooling and indexed moves compiled for the CPU, against the plain loops: the same bits where order
-cannot matter, every output written and nothing else, on one thread and on more than there are.
+"""Pooling and indexed moves compiled for the CPU, against the plain loops: the same bits where
+order cannot matter, every output written and nothing else, on one thread and on many.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def test_maxima(text: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("text", AVG)
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
 def test_averages(text: str, dtype: str) -> None:
     """Sums of small integers are exact, so one division gives the same bits."""
     shape, (out,), numbers = _problem(text, "avg_pool")
@@ -116,13 +116,12 @@ def test_averages(text: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("text", AVG)
-@pytest.mark.parametrize("dtype", ["float32", "int64"])
-def test_backward_of_averages(text: str, dtype: str) -> None:
+def test_backward_of_averages(text: str) -> None:
     """Multiples of the divisors, whose shares and their sums are exact."""
     shape, (out,), (d, h, w) = _problem(text, "avg_pool")
-    dy = _draw(out, dtype)
-    dy *= (d[:, 2, None, None] * h[:, 2, None] * w[:, 2]).astype(dtype)
-    _same(pool.avg_pool_backward, plain.avg_pool_backward, [(shape, dtype)], dy, d, h, w)
+    dy = _draw(out, "float32")
+    dy *= (d[:, 2, None, None] * h[:, 2, None] * w[:, 2]).astype("float32")
+    _same(pool.avg_pool_backward, plain.avg_pool_backward, [(shape, "float32")], dy, d, h, w)
 
 
 def test_complex_averages() -> None:
