@@ -1,8 +1,7 @@
 """Winograd's two ways to share the work among threads, and the transform of the weights.
 
 A launch is one worker a thread; worker i takes items i, i + threads, … and owns row i of the
-scratch.
-(Numba's ``get_thread_id`` would give a row too, but what calls it is not cached on disk.)
+scratch. What a worker does is called by address (``worker``), so that Numba compiles it once.
 """
 
 from collections import namedtuple
@@ -14,6 +13,7 @@ from .tile import SUMS, ZERO
 from .vector import BYTES, lanes, store, transpose, transpose_part, zeros
 from .winograd_stages import INNER, ROWS, into_tiles, out_of_tiles, products
 from .winograd_tiles import weights as transform
+from .worker import call, code
 
 
 class Weights(namedtuple("Weights", "r outs ins taps per_out per_in starts row column")):
@@ -70,18 +70,23 @@ def _weights(m, r, w, table, oc0, width, block, sets, taken, U, to, per_set, per
                     store(U, first + c * width + point * U_plane, none)
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def _all_weights(threads, m, r, w, table, sets, width, U, U_plane, scratch):
-    """U for every job, block of output channels, set and block of input channels."""
+def _weights_share(worker, threads, m, r, w, table, sets, width, U, U_plane, scratch):
+    """A worker's part of U: every block of output channels, set and block of input channels."""
     L = lanes(w)
     points = (len(m) + len(r) - 1) ** 2
     outs, blocks = (table[0] + width - 1) // width, (table[1] + L - 1) // L
+    for item in range(worker, outs * blocks, threads):
+        block, out = item % blocks, item // blocks
+        to = out * points * U_plane + block * L * width
+        _weights(m, r, w, table, out * width, width, block, sets, scratch, U, to,
+                 outs * points * U_plane, blocks * L * width, U_plane)  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy", parallel=True)
+def _all_weights(share, threads, m, r, w, table, sets, width, U, U_plane, scratch):
     for worker in prange(threads):
-        for item in range(np.int64(worker), outs * blocks, threads):
-            block, out = item % blocks, item // blocks
-            to = out * points * U_plane + block * L * width
-            _weights(m, r, w, table, out * width, width, block, sets, scratch[worker], U, to,
-                     outs * points * U_plane, blocks * L * width, U_plane)  # fmt: skip
+        call(share, np.int64(worker), threads, m, r, w, table, sets, width, U, U_plane,
+             scratch[worker])  # fmt: skip
 
 
 def _scratch_of_rows(m, r, geo, run, L):
@@ -119,17 +124,29 @@ def _block(m, r, y, x, geo, pads, offsets, s0, s1, U, U_plane, width, bias, CT, 
                      square)  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def _blocks(threads, m, r, y, x, geo, pads, offsets, U, U_plane, width, bias, CT, scratch, parts):
-    """Every block of strips; no block holds strips of two jobs."""
+def _blocks_share(worker, threads, m, r, y, x, geo, pads, offsets, U, U_plane, width, bias, CT,
+                  scratch, parts):  # fmt: skip
+    """A worker's blocks of strips; no block holds strips of two jobs."""
     strips = geo.N * geo.phases * geo.TY * geo.segments
     blocks = (strips + geo.block - 1) // geo.block
+    for item in range(worker, geo.jobs * blocks, threads):
+        job, s0 = item // blocks, item % blocks * geo.block
+        s1 = min(strips, s0 + geo.block)
+        _block(m, r, y, x, geo, pads, offsets, job * strips + s0, job * strips + s1, U, U_plane,
+               width, bias, CT, scratch, parts)  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy", parallel=True)
+def _blocks(share, threads, m, r, y, x, geo, pads, offsets, U, U_plane, width, bias, CT, scratch,
+            parts):  # fmt: skip
     for worker in prange(threads):
-        for item in range(np.int64(worker), geo.jobs * blocks, threads):
-            job, s0 = item // blocks, item % blocks * geo.block
-            s1 = min(strips, s0 + geo.block)
-            _block(m, r, y, x, geo, pads, offsets, job * strips + s0, job * strips + s1, U,
-                   U_plane, width, bias, CT, scratch[worker], parts)  # fmt: skip
+        call(share, np.int64(worker), threads, m, r, y, x, geo, pads, offsets, U, U_plane, width,
+             bias, CT, scratch[worker], parts)  # fmt: skip
+
+
+def _share(function, m, r, dtype, *arguments):
+    """The address of a worker's code for F(m, r) in a dtype."""
+    return code(function, (dtype, len(m), len(r)), 0, arguments[0], m, r, *arguments[1:])
 
 
 def many_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT):
@@ -138,7 +155,9 @@ def many_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, C
     U_plane, outs = CT * width + L, -(-geo.K // width)
     U = np.empty(geo.jobs * outs * points * U_plane, x.dtype)
     filters = np.empty((threads, L * (table[2] + 1) * L), x.dtype)
-    _all_weights(threads, m, r, w, table, geo.channel_phases, width, U, U_plane, filters)
+    weigh = w, table, geo.channel_phases, width, U, U_plane
+    share = _share(_weights_share, m, r, x.dtype, threads, *weigh, filters[0])
+    _all_weights(share, threads, m, r, *weigh, filters)
     most = min(geo.block, geo.N * geo.phases * geo.TY * geo.segments)
     tiles = -(-most * geo.phases * geo.segment // ROWS) * ROWS
     V_plane, M_plane = tiles * (CT + L) + L, tiles * width + L
@@ -146,7 +165,9 @@ def many_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, C
     ends = np.cumsum([rows, points * V_plane, points * M_plane, _scratch_of_line(m, geo, L)])
     scratch = np.empty((threads, ends[-1] + L * L), x.dtype)
     parts = np.array([V_plane, M_plane, *ends])
-    _blocks(threads, m, r, y, x, geo, pads, offsets, U, U_plane, width, bias, CT, scratch, parts)
+    work = y, x, geo, pads, offsets, U, U_plane, width, bias, CT
+    share = _share(_blocks_share, m, r, x.dtype, threads, *work, scratch[0], parts)
+    _blocks(share, threads, m, r, *work, scratch, parts)
 
 
 #: Elements of transformed weights that are made before their products are taken; at least four
@@ -187,27 +208,37 @@ def _channels_out(m, r, y, geo, offsets, out, w, table, width, bias, V, V_row, V
                      M[job * points * M_plane :], M_plane, bias, line, square)  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def _every_tile(threads, m, r, x, geo, pads, V, job_size, V_row, V_plane, rows, squares):
-    """All tiles, by jobs and blocks of input channels."""
+def _tiles_share(worker, threads, m, r, x, geo, pads, V, job_size, V_row, V_plane, rows, square):
+    """A worker's tiles, by jobs and blocks of input channels."""
     blocks = (geo.C + lanes(x) - 1) // lanes(x)
     strips = geo.N * geo.phases * geo.TY * geo.segments
-    for worker in prange(threads):
-        for item in range(np.int64(worker), geo.jobs * blocks, threads):
-            job, block = item // blocks, item % blocks
-            into_tiles(m, r, x, geo, pads, job * strips, (job + 1) * strips, block, block + 1,
-                       rows[worker], squares[worker], V[job * job_size :],
-                       V_row, V_plane)  # fmt: skip
+    for item in range(worker, geo.jobs * blocks, threads):
+        job, block = item // blocks, item % blocks
+        into_tiles(m, r, x, geo, pads, job * strips, (job + 1) * strips, block, block + 1, rows,
+                   square, V[job * job_size :], V_row, V_plane)  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
-def _every_channel(threads, m, r, y, geo, offsets, w, table, width, bias, V, V_row, V_plane, tiles,
-                   scratch, parts):  # fmt: skip
-    """All output channels, by blocks of ``width``."""
+def _every_tile(share, threads, m, r, x, geo, pads, V, job_size, V_row, V_plane, rows, squares):
     for worker in prange(threads):
-        for out in range(np.int64(worker), (geo.K + width - 1) // width, threads):
-            _channels_out(m, r, y, geo, offsets, out, w, table, width, bias, V, V_row, V_plane,
-                          tiles, scratch[worker], parts)  # fmt: skip
+        call(share, np.int64(worker), threads, m, r, x, geo, pads, V, job_size, V_row, V_plane,
+             rows[worker], squares[worker])  # fmt: skip
+
+
+def _channels_share(worker, threads, m, r, y, geo, offsets, w, table, width, bias, V, V_row,
+                    V_plane, tiles, scratch, parts):  # fmt: skip
+    """A worker's output channels, by blocks of ``width``."""
+    for out in range(worker, (geo.K + width - 1) // width, threads):
+        _channels_out(m, r, y, geo, offsets, out, w, table, width, bias, V, V_row, V_plane, tiles,
+                      scratch, parts)  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy", parallel=True)
+def _every_channel(share, threads, m, r, y, geo, offsets, w, table, width, bias, V, V_row, V_plane,
+                   tiles, scratch, parts):  # fmt: skip
+    for worker in prange(threads):
+        call(share, np.int64(worker), threads, m, r, y, geo, offsets, w, table, width, bias, V,
+             V_row, V_plane, tiles, scratch[worker], parts)  # fmt: skip
 
 
 def few_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT):
@@ -225,7 +256,9 @@ def few_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT
         planes[:, :, tiles * V_row :] = 0
     rows = np.empty((threads, _scratch_of_rows(m, r, geo, geo.TY, L)), x.dtype)
     squares = np.empty((threads, L * L), x.dtype)
-    _every_tile(threads, m, r, x, geo, pads, V, whole * V_row, V_row, V_plane, rows, squares)
+    tiling = x, geo, pads, V, whole * V_row, V_row, V_plane
+    share = _share(_tiles_share, m, r, x.dtype, threads, *tiling, rows[0], squares[0])
+    _every_tile(share, threads, m, r, *tiling, rows, squares)
     sets = geo.jobs * geo.channel_phases
     chunk = max(4, CHUNK // (points * sets * width * L))
     U_plane, M_plane = chunk * L * width + L, whole * width + L
@@ -233,5 +266,6 @@ def few_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT
     ends = np.cumsum([*sizes, L * L])
     scratch = np.empty((threads, ends[-1] + L * (table[2] + 1) * L), x.dtype)
     parts = np.array([U_plane, M_plane, *ends, chunk])
-    _every_channel(threads, m, r, y, geo, offsets, w, table, width, bias, V, V_row, V_plane, tiles,
-                   scratch, parts)  # fmt: skip
+    work = y, geo, offsets, w, table, width, bias, V, V_row, V_plane, tiles
+    share = _share(_channels_share, m, r, x.dtype, threads, *work, scratch[0], parts)
+    _every_channel(share, threads, m, r, *work, scratch, parts)
