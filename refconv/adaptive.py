@@ -100,7 +100,7 @@ def _adaptive(operator, op, x, output_size, backend):
     if rank > 1 and sizes is output_size and len(sizes) == rank and x.ndim >= rank:
         whole = x.shape[x.ndim - rank :]
         sizes = [w if s is None else s for s, w in zip(sizes, whole, strict=True)]
-    sizes = checks.flat(op, "output_size", sizes)
+    sizes = tuple(checks.flat(op, "output_size", sizes))  # a plan is found by it
     none: tuple[int, ...] = ()
     return call(
         operator, {"input": x}, op, none, none, none, none, False, True, None, sizes, backend

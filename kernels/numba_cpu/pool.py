@@ -17,8 +17,8 @@ from .pool_rows import avg_rows, max_rows
 from .pool_vector import call
 from .pool_windows import taps
 
-#: Taps of all windows below which a call runs on one thread.
-SERIAL = 1 << 16
+#: Taps of all windows below which a call runs on one thread, and what is more than any has.
+SERIAL, ENDLESS = 1 << 16, 1 << 62
 
 #: The windows of an axis of size 1, by the columns of a table.
 _ONE = {columns: np.array([[0, 1, 1][:columns]]) for columns in (2, 3)}
@@ -57,16 +57,27 @@ def _large(code, y, index, x, d, h, w, sizes, rows, threads):
 def _run(kind, y, index, x, d, h, w, step):
     """Make the rows of y, of which x is the larger or (backward) the smaller side."""
     large, small = (y, x) if kind == "avg_backward" else (x, y)
-    large, small, (d, h, w), step = _whole_rows(large.shape[2:], small.shape[2:], (d, h, w), step)
-    sizes = np.array([*large, *small, *step])
-    d, h, w = (np.ascontiguousarray(table) for table in (d, h, w))
+    sides = large.shape[2:], small.shape[2:]
+    tables = d.tobytes(), h.tobytes(), w.tobytes()
+    d, h, w, sizes, rows = _geometry(*sides, step, w.shape[1], *tables)
     threads, planes = get_num_threads(), y.shape[0] * y.shape[1]
-    rows = planes * (large[0] * large[1] if kind == "avg_backward" else small[0] * small[1])
+    rows = planes * rows[large is y]
     data = y.ctypes.data, 0 if index is None else index.ctypes.data, x.ctypes.data
     code = _address(kind, x.dtype)
-    most = SERIAL if threads > 1 else np.iinfo(np.int64).max
+    most = SERIAL if threads > 1 else ENDLESS
     if not _small(code, *data, d, h, w, sizes, planes, rows, most):
         _large(code, *data, d, h, w, sizes, rows, threads)
+
+
+@lru_cache(maxsize=512)
+def _geometry(large, small, step, columns, *tables):
+    """Tables, sizes and the rows of a plane (of the smaller side, of the larger one), as
+    ``pool_rows`` wants them; ``tables`` are the contract's, in bytes.
+    """
+    windows = [np.frombuffer(table, np.int64).reshape(-1, columns).copy() for table in tables]
+    large, small, windows, step = _whole_rows(large, small, windows, step)
+    sizes = np.array([*large, *small, *step])
+    return *windows, sizes, (small[0] * small[1], large[0] * large[1])
 
 
 def _whole_rows(large, small, windows, step):

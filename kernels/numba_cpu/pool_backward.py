@@ -1,11 +1,11 @@
 """The way back of average pooling, one row of dx after the other, so that each is written once.
 
 A row of dx gets the sum of the rows of dy whose windows hold it, over their divisors: one row of
-shares. (Where the next row gets the same, it is copied.) Then each share goes to the positions of its window
-along W. A long run of like windows s apart does that by shifted rows: positions s*j + p for one p
-are a row of their own, to which all shares are added at once, and s such rows are interleaved. LLVM
-makes vectors of these loops, for every dtype. Still slow: a row of dy is divided again for each row
-of dx that needs other rows of dy as well.
+shares. (Where the next row gets the same, it is copied.) Then each share goes to the positions of
+its window along W. A long run of like windows s apart does that by shifted rows: positions s*j + p
+for one p are a row of their own, to which all shares are added at once, and s such rows are
+interleaved. LLVM makes vectors of these loops, for every dtype. Still slow: a row of dy is divided
+again for each row of dx that needs other rows of dy as well.
 """
 
 import numpy as np

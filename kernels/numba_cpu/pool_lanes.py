@@ -100,7 +100,7 @@ def _max_floats(y, index, to, x, base, d0, d1, h0, h1, w, run, step, H, W, table
             where = _where(x, at, table, rows, K, value)
             index[np.uint64(to + j)] = at - base + where
             value = x[np.uint64(at + where)]
-        elif value != value:  # which zero, which NaN is a matter of order
+        elif value == 0 or value != value:  # which zero, which NaN is a matter of order
             value = x[np.uint64(at + _where(x, at, table, rows, K, value))]
         y[np.uint64(to + j)] = value
 

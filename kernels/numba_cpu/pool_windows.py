@@ -37,11 +37,11 @@ def runs(windows, step, strides):
     """Neighbouring windows that have the same length (and extent, of an average) and that are the
     same distance apart, 1 to ``strides``: a table of runs, one row each.
     """
-    found, number, O = np.empty((windows.shape[0], 4), np.int64), 0, windows.shape[0]
-    o = 0
-    while o < O:
+    count = windows.shape[0]
+    found, number, o = np.empty((count, 4), np.int64), 0, 0
+    while o < count:
         length, s, behind = windows[o, 1] - windows[o, 0], 1, o + 1
-        while behind < O:
+        while behind < count:
             apart = windows[behind, 0] - windows[behind - 1, 0]
             alike = windows[behind, 1] - windows[behind, 0] == length and (
                 windows.shape[1] < 3 or windows[behind, 2] == windows[o, 2]

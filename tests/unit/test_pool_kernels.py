@@ -33,6 +33,7 @@ MAX = [
     "adaptive_max_pool2d x[1,2,3,5] o7,9",
     "adaptive_max_pool3d x[2,2,3,4,5] o1",
     "max_pool2d x[0,3,6,6] k2",
+    "adaptive_max_pool2d x[2,3,6,6] o0,2",
 ]
 AVG = [text.replace("max", "avg") for text in MAX if " d2" not in text] + [
     "adaptive_avg_pool2d x[3,20,2,3] o1",
@@ -64,11 +65,13 @@ def _problem(text: str, slot: str):
 
 
 def _draw(shape: tuple[int, ...], dtype: str, special: bool = False) -> np.ndarray:
-    """Small integers with many ties; ``special``: also -0, NaN with and without sign, and -inf."""
+    """Small integers with many ties; ``special``: none above 0, many 0 and -0, NaN of both signs,
+    and -inf.
+    """
     rng = np.random.default_rng(prod(shape))
     x = rng.integers(-3, 4, shape).astype(dtype)
     if special:
-        x = np.where(rng.random(shape) < 0.4, np.array(-0.0, dtype), np.abs(x))
+        x = np.where(rng.random(shape) < 0.4, np.array(-0.0, dtype), np.minimum(x, 0))
         for value in (np.nan, -np.nan, -np.inf):
             x = np.where(rng.random(shape) < 0.03, np.array(value, dtype), x)
         x[..., -3:] = -np.inf
