@@ -6,7 +6,9 @@ ones.
 
 from __future__ import annotations
 
+import hashlib
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +16,27 @@ from hypothesis import HealthCheck, settings
 # Numba's OpenMP layer would reset torch's number of threads, and its waiting threads spin: with
 # two workers on two cores both cost more than everything else.
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
+
+KERNELS = Path(__file__).parent.parent / "kernels" / "numba_cpu"
+
+
+def _drop_stale_machine_code() -> None:
+    """Numba keys its cache by the file of the function called, not by those it calls: after a
+    change anywhere in the kernels, all of it is compiled anew.
+    """
+    text = b"".join(path.read_bytes() for path in sorted(KERNELS.glob("*.py")))
+    digest, cache = hashlib.sha256(text).hexdigest(), KERNELS / "__pycache__"
+    note = cache / "sources.sha256"
+    if note.is_file() and note.read_text() == digest:
+        return
+    for made in (*cache.glob("*.nbi"), *cache.glob("*.nbc")):
+        made.unlink(missing_ok=True)
+    cache.mkdir(exist_ok=True)
+    note.write_text(digest)
+
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _drop_stale_machine_code()
 
 PROFILE = os.environ.get("REFCONV_TESTS", "ci")
 
