@@ -4,19 +4,16 @@ random numbers, every output written and nothing else, infinities where they bel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import numba
 import numpy as np
 import pytest
 
-from refconv.guard import BAND
 from refconv.kernels.im2col import conv as im2col
 from refconv.kernels.numba_cpu import direct, implicit_gemm
 from refconv.kernels.numba_cpu.direct_pixels import conv_pixels
 from refconv.kernels.numba_cpu.direct_taps import conv_taps
 from refconv.kernels.numba_cpu.padded import inside
+
+from .guarded import run, threads
 
 # x (N, C, *in), w (K, C/groups, *kernel), y's size, stride, padding, dilation, groups.
 ROWS = {
@@ -82,16 +79,6 @@ KERNELS = {
 }
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
-
-
 def _both(kernel, row, dtype, integers, bias=True, change=None):
     """What ``kernel`` computes, between bands of NaN and over NaN; the reference; its scale."""
     x_shape, w_shape, out, *numbers = row
@@ -105,12 +92,7 @@ def _both(kernel, row, dtype, integers, bias=True, change=None):
     if change is not None:
         change(x, w)
     shape = (x_shape[0], w_shape[0], *out)
-    size = int(np.prod(shape))
-    buffer = np.full(size + 2 * BAND, np.nan, dtype)
-    y = buffer[BAND : BAND + size].reshape(shape)
-    kernel(y, x, w, b, *numbers)
-    assert np.isnan(buffer[:BAND]).all()
-    assert np.isnan(buffer[BAND + size :]).all()
+    y = run(kernel, shape, dtype, x, w, b, *numbers)
     want, scale = np.empty(shape), np.empty(shape)
     wide = [a.astype(np.float64) for a in (x, w, b)]
     with np.errstate(invalid="ignore"):
@@ -142,8 +124,8 @@ def test_any_number_of_threads_gives_the_same_bits(name):
     """Sums are taken in one order, however the work is cut; also by more threads than cores."""
     for row in ("narrow, many channels", "strided 7x7", "groups", "strided 1x1, dots", "1-D"):
         results = []
-        for threads in (1, 2, 5):
-            with _threads(threads):
+        for count in (1, 2, 5):
+            with threads(count):
                 results.append(_both(KERNELS[name], ROWS[row], np.float32, integers=False)[0])
         for other in results[1:]:
             np.testing.assert_array_equal(results[0], other)

@@ -4,18 +4,15 @@ random numbers, every output written and nothing else, infinities where they bel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import numba
 import numpy as np
 import pytest
 
-from refconv.guard import BAND
 from refconv.kernels.im2col import conv as im2col
 from refconv.kernels.naive import conv as naive
 from refconv.kernels.numba_cpu import dgrad, wgrad
 from refconv.kernels.numba_cpu.dgrad_phases import phases
+
+from .guarded import run, threads
 
 # x (N, C, *in), w (K, C/groups, *kernel), y's size, stride, padding, dilation, groups.
 PROBLEMS = {
@@ -85,16 +82,6 @@ def insist(monkeypatch):
     return insist
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
-
-
 def _operands(slot, problem, dtype, integers, bias=True):
     """The output's shape, and what comes after it in the call."""
     x_shape, w_shape, out, *numbers = problem
@@ -112,13 +99,8 @@ def _operands(slot, problem, dtype, integers, bias=True):
 
 def _run(slot, shape, args):
     """The kernel's output, allocated between bands of NaN and filled with NaN before."""
-    size = int(np.prod(shape))
-    buffer = np.full(size + 2 * BAND, np.nan, args[0].dtype)
-    got = buffer[BAND : BAND + size].reshape(shape)
-    (dgrad.dgrad if slot == "dgrad" else wgrad.wgrad)(got, *args)
-    assert np.isnan(buffer[:BAND]).all()
-    assert np.isnan(buffer[BAND + size :]).all()
-    return got
+    kernel = dgrad.dgrad if slot == "dgrad" else wgrad.wgrad
+    return run(kernel, shape, args[0].dtype, *args)
 
 
 def _reference(slot, shape, args, change=lambda array: array):
@@ -158,8 +140,8 @@ def test_a_number_of_threads_repeats_bitwise(way, insist):
         shape, args = _operands(slot, PROBLEMS[name], np.float32, integers=False)
         integers = _operands(slot, PROBLEMS[name], np.float32, integers=True)
         first = None
-        for threads in (1, 2, 5):
-            with _threads(threads):
+        for count in (1, 2, 5):
+            with threads(count):
                 results = [_run(slot, shape, args) for _ in range(2)]
                 np.testing.assert_array_equal(_run(slot, *integers), _reference(slot, *integers))
             np.testing.assert_array_equal(*results)

@@ -4,15 +4,15 @@ numbers, every output written and nothing else, infinities where they belong.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pytest
 
-from refconv.guard import BAND
 from refconv.kernels.naive import conv as naive
 from refconv.kernels.numba_cpu import winograd
 from refconv.kernels.numba_cpu.winograd_matrices import POINTS, matrices
 from refconv.oracle.winograd import POINTS as KNOWN
+
+from .guarded import run, threads
 
 #: N, C, K, kernel, stride, padding (H, W), dilation, and y (H, W).
 FPROP = [
@@ -46,24 +46,13 @@ def _operands(row, dtype, seed, integers):
     return x, w, draw(N, K, 1, *out), draw(K), draw(C), numbers
 
 
-def _run(kernel, shape, dtype, *args):
-    """The kernel's output, allocated between bands of NaN and filled with NaN before."""
-    size = int(np.prod(shape))
-    buffer = np.full(size + 2 * BAND, np.nan, dtype)
-    y = buffer[BAND : BAND + size].reshape(shape)
-    kernel(y, *args)
-    assert np.isnan(buffer[:BAND]).all()
-    assert np.isnan(buffer[BAND + size :]).all()
-    return y
-
-
 def _both(row, slot, m, dtype, integers, seed=0, change=None):
     x, w, dy, b, c, numbers = _operands(row, dtype, seed, integers)
     if change is not None:
         change(x, w, dy)
     first, bias, shape = (x, b, dy.shape) if slot == "fprop" else (dy, c, x.shape)
     kernel = getattr(winograd, f"{slot}_f{m}")
-    got = _run(kernel, shape, dtype, first, w, bias, *numbers)
+    got = run(kernel, shape, dtype, first, w, bias, *numbers)
     want = np.empty(shape, np.float64)
     wide = [a.astype(np.float64) for a in (first, w, bias)]
     getattr(naive, slot)(want, *wide, *numbers)
@@ -73,17 +62,13 @@ def _both(row, slot, m, dtype, integers, seed=0, change=None):
     return got, want, scale
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("slot", ["fprop", "dgrad"])
 @pytest.mark.parametrize("row", FPROP, ids=str)
-def test_exact_on_small_integers(row, slot, threads):
+def test_exact_on_small_integers(row, slot, count):
     """F(2 x 2) only halves and quarters: small integers come out exactly."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    try:
+    with threads(count):
         got, want, _ = _both(row, slot, 2, np.float32, integers=True)
-    finally:
-        numba.set_num_threads(before)
     np.testing.assert_array_equal(got, want)
 
 
