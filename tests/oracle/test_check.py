@@ -50,7 +50,7 @@ LEGAL_HERE = [row for row in LEGAL if row.op == "conv2d" and row.work >= 10**6][
 def test_a_legal_implementation_is_not_flagged(row):
     given = {"dtypes": row.dtypes[:1], "drawn": 30, "seed": 3, "budget": 120}
     report = check_function(row.fn, row.op, **row.declared, **given)
-    assert not report.flagged, (report.reason, report.diagnosis)
+    assert not report.flagged, (report.reason, report.diagnosis, report.failing[:1])
     assert report.verdicts["consistent"] > 300
 
 
