@@ -1,9 +1,9 @@
 """How exact a convolution must be: ``strict``, or ``fast``, which allows more algorithms.
 
-``strict`` (the default) allows algorithms whose error stays inside the bound of direct sums: direct
-loops, GEMM, Winograd F(2x2). ``fast`` also allows those with a bound of their own: Winograd F(4x4),
-whose transforms amplify rounding (about ten times a direct sum's error). A ``backend`` that names
-its algorithm runs it under either.
+``strict`` (the default) allows direct sums, GEMM and Winograd F(2x2), whose error is that of a
+direct sum in practice. ``fast`` also allows Winograd F(4x4), whose transforms amplify rounding
+(about ten times a direct sum's error). Winograd is judged by a bound of its own. A ``backend`` that
+names its algorithm runs it under either.
 """
 
 from __future__ import annotations

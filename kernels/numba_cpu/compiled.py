@@ -15,13 +15,13 @@ until all that the last tile stored has left: 150 cycles.
 from functools import lru_cache
 
 import numpy as np
-from llvmlite import ir
 from numba import cfunc, from_dtype, types
 from numba.core.cgutils import alloca_once
 from numba.extending import intrinsic
 
 from .tile import panel_of, pixels_of, taps_of
 from .vector import I64, REGISTERS, nothing, pointer
+from .worker import emit_call
 
 #: Vectors along a row, and rows of a tile by its vectors, at most: 24 sums in 32 registers.
 VECTORS = 4 if REGISTERS > 16 else 3
@@ -77,8 +77,7 @@ def _call(context, builder, code, arrays, table, numbers):
         builder.store(number, builder.gep(block, [I64(i)]))
     found = [pointer(context, builder, *array) for array in arrays]
     found += [pointer(context, builder, *table) if table else block, block]
-    where = ir.FunctionType(ir.VoidType(), [each.type for each in found]).as_pointer()
-    builder.call(builder.inttoptr(code, where), found)
+    emit_call(builder, code, found)
     return nothing(context)
 
 

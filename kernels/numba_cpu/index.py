@@ -9,6 +9,8 @@ slow: a random index misses the cache at every step.
 import numpy as np
 from numba import get_num_threads, njit, prange
 
+from .worker import call, code
+
 #: Elements read and written below which a call runs on one thread.
 SERIAL = 1 << 15
 
@@ -52,48 +54,34 @@ def _scatter(y, x, index, parts, first, last):
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _gather_large(y, x, index, parts, threads):
+def _large(share, y, x, index, parts, threads):
     items = y.shape[0] * parts
     for worker in prange(threads):
         i = np.int64(worker)
-        _gather(y, x, index, parts, items * i // threads, items * (i + 1) // threads)
+        call(share, y, x, index, parts, items * i // threads, items * (i + 1) // threads)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def _scatter_add_large(y, x, index, parts, threads):
-    items = y.shape[0] * parts
-    for worker in prange(threads):
-        i = np.int64(worker)
-        _scatter_add(y, x, index, parts, items * i // threads, items * (i + 1) // threads)
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def _scatter_large(y, x, index, parts, threads):
-    items = y.shape[0] * parts
-    for worker in prange(threads):
-        i = np.int64(worker)
-        _scatter(y, x, index, parts, items * i // threads, items * (i + 1) // threads)
-
-
-def _run(small, large, y, x, index):
-    """``small`` for one thread, ``large`` for more, where there is work for more."""
+def _run(move, y, x, index):
+    """``move`` by one thread or, where there is work for more, its share by each."""
     threads, planes = get_num_threads(), y.shape[0]
     if threads == 1 or y.size + x.size < SERIAL:
-        small(y, x, index, 1, 0, planes)
+        move(y, x, index, 1, 0, planes)
     else:
-        large(y, x, index, 1 if planes >= threads else threads, threads)
+        parts = 1 if planes >= threads else threads
+        share = code(move.py_func, y.dtype, y, x, index, parts, 0, planes)
+        _large(share, y, x, index, parts, threads)
 
 
 def gather(y, x, index):
     """y[p, s] = x[p, index[p, s]], 0 where index is -1. Item: a plane of y, or a part of one."""
-    _run(_gather, _gather_large, y, x, index)
+    _run(_gather, y, x, index)
 
 
 def scatter_add(y, x, index):
     """``y`` = 0, then y[p, index[p, s]] += x[p, s] in the order of s; -1 is nowhere."""
-    _run(_scatter_add, _scatter_add_large, y, x, index)
+    _run(_scatter_add, y, x, index)
 
 
 def scatter(y, x, index):
     """``y`` = 0, then y[p, index[p, s]] = x[p, s] in the order of s: the last one wins."""
-    _run(_scatter, _scatter_large, y, x, index)
+    _run(_scatter, y, x, index)

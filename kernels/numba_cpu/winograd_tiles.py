@@ -78,38 +78,14 @@ def _read(builder, vector, at, rows, columns, row, column):
     return tile
 
 
-@intrinsic
-def into(typing, m, r, x, at, row, column, V, to, point):
-    """V[to + i*point] = element i of BT d B, d the tile at x[at], by rows."""
+def _transformed(m, r, source, target, matrix, size):
+    """Signature and code of the transform of a size x size tile of ``source`` by ``matrix``."""
 
     def code(context, builder, signature, args):
-        bt, vector = matrices(m.count, r.count)[2], vector_of(x.dtype)
-        start, end = (
-            pointer(context, builder, x, *args[2:4]),
-            pointer(context, builder, V, *args[6:8]),
-        )
-        tile = _read(builder, vector, start, len(bt), len(bt), args[4], args[5])
-        for line in _both(builder, vector, bt, tile):
-            for value in line:
-                emit_store(builder, value, end)
-                end = builder.gep(end, [args[8]])
-        return nothing(context)
-
-    n = types.int64
-    return types.void(m, r, x, n, n, n, V, n, n), code
-
-
-@intrinsic
-def weights(typing, m, r, g, at, row, column, U, to, point):
-    """U[to + i*point] = element i of G g GT, g the r x r filter at g[at]."""
-
-    def code(context, builder, signature, args):
-        matrix, vector = matrices(m.count, r.count)[1], vector_of(g.dtype)
-        start, end = (
-            pointer(context, builder, g, *args[2:4]),
-            pointer(context, builder, U, *args[6:8]),
-        )
-        tile = _read(builder, vector, start, r.count, r.count, args[4], args[5])
+        vector = vector_of(source.dtype)
+        start = pointer(context, builder, source, *args[2:4])
+        end = pointer(context, builder, target, *args[6:8])
+        tile = _read(builder, vector, start, size, size, args[4], args[5])
         for line in _both(builder, vector, matrix, tile):
             for value in line:
                 emit_store(builder, value, end)
@@ -117,7 +93,19 @@ def weights(typing, m, r, g, at, row, column, U, to, point):
         return nothing(context)
 
     n = types.int64
-    return types.void(m, r, g, n, n, n, U, n, n), code
+    return types.void(m, r, source, n, n, n, target, n, n), code
+
+
+@intrinsic
+def into(typing, m, r, x, at, row, column, V, to, point):
+    """V[to + i*point] = element i of BT d B, d the tile at x[at], by rows."""
+    return _transformed(m, r, x, V, matrices(m.count, r.count)[2], m.count + r.count - 1)
+
+
+@intrinsic
+def weights(typing, m, r, g, at, row, column, U, to, point):
+    """U[to + i*point] = element i of G g GT, g the r x r filter at g[at]."""
+    return _transformed(m, r, g, U, matrices(m.count, r.count)[1], r.count)
 
 
 @intrinsic
