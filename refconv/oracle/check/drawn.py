@@ -247,7 +247,11 @@ def _only_the_seed() -> Iterator[None]:
     if not hasattr(providers, name):  # versions before 6.131 do not look there
         yield
         return
-    with mock.patch.object(providers, name, return_value=providers.Constants()):
+    cache = type(providers.CONSTANTS_CACHE)(1024)  # the process's own holds numbers found before
+    with (
+        mock.patch.object(providers, name, return_value=providers.Constants()),
+        mock.patch.object(providers, "CONSTANTS_CACHE", cache),
+    ):
         yield
 
 

@@ -199,6 +199,8 @@ class Trial:
         if got is None:
             text = "no result; does it depend on its inputs by torch operations?"
             note = "" if e.name in self.torch_result else "nor does torch give one"
+            if self.dy is not None and not self.dy.numel():  # autograd's None is a zero
+                note = "none of an empty result, where torch gives zeros"
             level = "consistent" if note else "wrong"
             return Finding(result=e.name, kind="missing", level=level, reason=text, note=note)
         finding = judged(got, e, self.problem, self.settings, self._noisy())
