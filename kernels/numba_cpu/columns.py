@@ -7,7 +7,9 @@ turns vector loads into gathers.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
+
+from .worker import launch, share
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -44,15 +46,19 @@ def _unfold_item(col, x, item, stride, padding, dilation):
                 cf[to + j] = xf[at + j * np.uint64(stride[2])]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def unfold(col, x, stride, padding, dilation):
+def _unfold(t, threads, col, x, stride, padding, dilation):
+    N, C, KD, KH, KW, _, _, _ = col.shape
+    first, last = share(t, threads, N * C * KD * KH * KW)
+    for item in range(first, last):
+        _unfold_item(col, x, item, stride, padding, dilation)
+
+
+def unfold(col, x, *numbers):
     """col[n, c, k, o] = x[n, c, o*stride - padding + k*dilation], or 0 outside the input.
 
     Item: one plane and one tap, a contiguous piece of col.
     """
-    N, C, KD, KH, KW, _, _, _ = col.shape
-    for item in prange(N * C * KD * KH * KW):
-        _unfold_item(col, x, np.int64(item), stride, padding, dilation)
+    launch(_unfold, get_num_threads(), x.dtype, col, x, *numbers)
 
 
 @njit(cache=True, error_model="numpy")
@@ -83,12 +89,16 @@ def _fold_row(x, col, item, stride, padding, dilation):
                     xf[to + j * np.uint64(stride[2])] += cf[at + j]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def fold(x, col, stride, padding, dilation):
+def _fold(t, threads, x, col, stride, padding, dilation):
+    N, C, D, H, _ = x.shape
+    first, last = share(t, threads, N * C * D * H)
+    for item in range(first, last):
+        _fold_row(x, col, item, stride, padding, dilation)
+
+
+def fold(x, col, *numbers):
     """x[n, c, i] = the sum of every col[n, c, k, o] that unfold would copy from i.
 
     Item: one row of x, so no two items add to the same element.
     """
-    N, C, D, H, _ = x.shape
-    for item in prange(N * C * D * H):
-        _fold_row(x, col, np.int64(item), stride, padding, dilation)
+    launch(_fold, get_num_threads(), x.dtype, x, col, *numbers)

@@ -11,7 +11,9 @@ gathers; rows shorter than a vector (7 wide, say) run one by one; every item rea
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
+
+from .worker import launch, share
 
 BLOCK = 4  # channels taken together; _add_4x4 and _dot_4x4 are written out for 4
 LANES = 128  # partial sums side by side; 16 rows of them stay in L1
@@ -172,14 +174,18 @@ def _fprop_rows(y, x, w, b, item, stride, padding, dilation, groups):
                               wf, k + kw, CG * taps, taps, hi - lo)  # fmt: skip
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def fprop(y, x, w, b, stride, padding, dilation, groups):
+def _fprop(t, threads, y, x, w, b, stride, padding, dilation, groups):
+    first, last = share(t, threads, _items(y, groups))
+    for item in range(first, last):
+        _fprop_rows(y, x, w, b, item, stride, padding, dilation, groups)
+
+
+def fprop(y, x, w, b, *numbers):
     """y[n, oc, o] = b[oc] + sum of x[n, ic, o*stride - padding + k*dilation] * w[oc, ic, k].
 
     Item: one row of y for 4 output channels, so N * K/4 * OD * OH items and no two share a row.
     """
-    for item in prange(_items(y, groups)):
-        _fprop_rows(y, x, w, b, np.int64(item), stride, padding, dilation, groups)
+    launch(_fprop, get_num_threads(), y.dtype, y, x, w, b, *numbers)
 
 
 @njit(cache=True, error_model="numpy")
@@ -216,15 +222,19 @@ def _dgrad_rows(dx, dy, w, b, item, stride, padding, dilation, groups):
                               wf, k + kw, taps, CG * taps, hi - lo)  # fmt: skip
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def dgrad(dx, dy, w, b, stride, padding, dilation, groups):
+def _dgrad(t, threads, dx, dy, w, b, stride, padding, dilation, groups):
+    first, last = share(t, threads, _items(dx, groups))
+    for item in range(first, last):
+        _dgrad_rows(dx, dy, w, b, item, stride, padding, dilation, groups)
+
+
+def dgrad(dx, dy, w, b, *numbers):
     """dx[n, ic, i] = b[ic] + sum of dy[n, oc, o] * w[oc, ic, k] where
     i = o*stride - padding + k*dilation.
 
     Item: one row of dx for 4 input channels. It gathers, so no two items write the same element.
     """
-    for item in prange(_items(dx, groups)):
-        _dgrad_rows(dx, dy, w, b, np.int64(item), stride, padding, dilation, groups)
+    launch(_dgrad, get_num_threads(), dx.dtype, dx, dy, w, b, *numbers)
 
 
 @njit(cache=True, error_model="numpy")
@@ -316,14 +326,18 @@ def _wgrad_item(dw, dy, x, item, stride, padding, dilation, groups):
             dw[oc + p // inps, ic + p % inps, kd, kh, kw] = total
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def wgrad(dw, dy, x, stride, padding, dilation, groups):
+def _wgrad(t, threads, dw, dy, x, stride, padding, dilation, groups):
+    first, last = share(t, threads, _wgrad_items(dw, groups))
+    for item in range(first, last):
+        _wgrad_item(dw, dy, x, item, stride, padding, dilation, groups)
+
+
+def wgrad(dw, dy, x, *numbers):
     """dw[oc, ic, k] = sum over n, o of dy[n, oc, o] * x[n, ic, o*stride - padding + k*dilation].
 
     Item: one row of taps for 4 x 4 channels; it alone writes those weights.
     """
-    for item in prange(_wgrad_items(dw, groups)):
-        _wgrad_item(dw, dy, x, np.int64(item), stride, padding, dilation, groups)
+    launch(_wgrad, get_num_threads(), dw.dtype, dw, dy, x, *numbers)
 
 
 @njit(cache=True, error_model="numpy")
@@ -343,8 +357,12 @@ def _channel_sum(dy, k):
     return total
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+def _bgrad(t, threads, db, dy):
+    first, last = share(t, threads, db.size)
+    for k in range(first, last):
+        db[k] = _channel_sum(dy, k)
+
+
 def bgrad(db, dy):
     """db[k] = sum of dy[:, k]. Item: one channel."""
-    for k in prange(db.size):
-        db[k] = _channel_sum(dy, np.int64(k))
+    launch(_bgrad, get_num_threads(), db.dtype, db, dy)

@@ -11,8 +11,7 @@ Still slow: a tap is one load a multiply-add; ``depthwise`` sends stride 1 to ``
 
 from functools import lru_cache
 
-import numpy as np
-from numba import get_num_threads, get_thread_id, njit, prange
+from numba import get_num_threads, njit
 
 from . import conv
 from .depthwise_lanes import (
@@ -27,7 +26,7 @@ from .depthwise_lanes import (
 from .finite import finite
 from .several import fma_along, key, load_each, spread, store_each, units
 from .vector import BYTES, lanes, load, store
-from .worker import call, code
+from .worker import launch, share
 
 
 @njit(cache=True, error_model="numpy")
@@ -77,6 +76,7 @@ def _rows(sums, band, w, k, start, begun, p, ih, end, top, tile, one):
                 store_each(sums, at, p.sw * L, count - t, spare, values)
 
 
+@njit(cache=True, error_model="numpy")
 def _item(dx, dy, w, b, where, band, sums, item, p, tile, one):
     """A band of rows of dx, for as many channels as a vector has lanes."""
     L, each, bands, blocks = lanes(dx), p.K // p.C, ceil(p.H, p.high), ceil(p.C, lanes(dx))
@@ -104,11 +104,10 @@ def _item(dx, dy, w, b, where, band, sums, item, p, tile, one):
     deliver(dx, at, p.D * p.H * p.W, planes, sums, (end - ih) * p.W)
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def _share(item_code, dx, dy, w, b, where, band, sums, p, tile, one):
-    for item in prange(p.items):
-        t, item = get_thread_id(), np.int64(item)
-        call(item_code, dx, dy, w, b, where, band[t], sums[t], item, p, tile, one)
+def _items(t, threads, dx, dy, w, b, where, band, sums, p, tile, one):
+    first, end = share(t, threads, p.items)
+    for item in range(first, end):
+        _item(dx, dy, w, b, where, band[t], sums[t], item, p, tile, one)
 
 
 @lru_cache(maxsize=256)
@@ -146,5 +145,4 @@ def dgrad(dx, dy, w, b, stride, padding, dilation, groups):
     p = plan[0]
     *rest, band, sums = prepare(dy, w.reshape(-1), b, p.C, 1, threads, p, p.OW, MOST,
                                 p.high * p.W)  # fmt: skip
-    item = code(_item, key(dx, plan), dx, dy, *rest, band[0], sums[0], 0, *plan)
-    _share(item, dx, dy, *rest, band, sums, *plan)
+    launch(_items, threads, key(dx, plan), dx, dy, *rest, band, sums, *plan)

@@ -18,13 +18,13 @@ from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
-from numba import get_num_threads, get_thread_id, njit, prange
+from numba import get_num_threads, njit
 
 from . import conv
 from .finite import finite
 from .several import fma_along, key, load_each, spread, store_each, to_lanes, tuples, units
 from .vector import BYTES, lanes, load, transpose, transpose_part
-from .worker import call, code
+from .worker import launch, share
 
 #: Columns of y in a tile and taps of a row that are unrolled, at most. 7 sums hide the latency of
 #: the multiply-adds, and the planes of the well-known networks are multiples of 7 wide.
@@ -170,19 +170,10 @@ def prepare(x, w, b, C, filters, threads, p, W, reach, size):
     return packed(w, C, taps), biases, where, band, aligned(threads, (size + 1) * L, x)
 
 
-def _some(y, x, w, b, where, band, sums, begin, end, p, tile, step, chunk, last):
-    for item in range(begin, end):
-        _item(y, x, w, b, where, band, sums, item, p, tile, step, chunk, last)
-
-
-@njit(cache=True, error_model="numpy", parallel=True)
-def _share(code, y, x, w, b, where, band, sums, p, tile, step, chunk, last):
-    if p.serial:
-        call(code, y, x, w, b, where, band[0], sums[0], 0, p.items, p, tile, step, chunk, last)
-        return
-    for item in prange(p.items):
-        t, item = get_thread_id(), np.int64(item)
-        call(code, y, x, w, b, where, band[t], sums[t], item, item + 1, p, tile, step, chunk, last)
+def _items(t, threads, y, x, w, b, where, band, sums, p, tile, step, chunk, last):
+    first, end = share(t, threads, p.items)
+    for item in range(first, end):
+        _item(y, x, w, b, where, band[t], sums[t], item, p, tile, step, chunk, last)
 
 
 @lru_cache(maxsize=256)
@@ -222,5 +213,4 @@ def fprop(y, x, w, b, stride, padding, dilation, groups):
     p = plan[0]
     *rest, band, sums = prepare(x, w, b, p.C, p.K // p.C, threads, p, p.W, MOST * p.sw,
                                 p.high * p.OW)  # fmt: skip
-    some = code(_some, key(x, plan), y, x, *rest, band[0], sums[0], 0, 0, *plan)
-    _share(some, y, x, *rest, band, sums, *plan)
+    launch(_items, threads, key(x, plan), y, x, *rest, band, sums, *plan)

@@ -15,26 +15,22 @@ from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
 
 from . import conv
 from .finite import finite
 from .several import fma_rows, key, load_rows, spread, store_rows, tuples, units
 from .vector import lanes, splat, zeros
-from .worker import call, code
+from .worker import launch, share
 
 #: Rows of y in a tile, rows and columns of the window that are unrolled, at most: 7 sums, 7 weights
 #: and a row are 15 registers; the planes of the well-known networks are multiples of 7 high.
 MOST = 7
-#: Multiply-adds of an item, about: handing it out should not count.
-ITEM = 1 << 16
 #: Multiply-adds below which one thread does everything: starting others costs more.
 SERIAL = 1 << 17
 
-#: The numbers of one call: ``tiles`` tiles in a phase of a plane of y, ``each`` of them an item.
-Plan = namedtuple(
-    "Plan", "C D H W K OD OH OW KD KH KW pd ph pw dd dh dw tiles each total items serial"
-)
+#: The numbers of one call: ``tiles`` tiles in a phase of a plane of y, ``total`` in all.
+Plan = namedtuple("Plan", "C D H W K OD OH OW KD KH KW pd ph pw dd dh dw tiles total serial")
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
@@ -57,13 +53,14 @@ def _pass(y, o, o_row, tall, begun, start, x, nowhere, i, i_row, ih, H, w, k, p,
         store_rows(y, o + ow, o_row, tall, first, sums)
 
 
-def _item(y, x, w, b, nowhere, at, end, p, tile, chunk, last, across):
-    """Tiles ``at`` to ``end``, counted over planes of y, phases of dilation, and rows.
+def _tiles(t, threads, y, x, w, b, nowhere, p, tile, chunk, last, across):
+    """Tiles counted over planes of y, phases of dilation, and rows.
 
     Rows that are ``dilation`` apart share rows of x: y and x are that many planes, interleaved.
     """
+    at, end = share(t, threads, p.total)
     while at < end:
-        t, q, plane = at % p.tiles, at // p.tiles % p.dh, at // (p.tiles * p.dh)
+        first, q, plane = at % p.tiles, at // p.tiles % p.dh, at // (p.tiles * p.dh)
         od, oc = plane % p.OD, plane // p.OD % p.K
         c = plane // (p.OD * p.K) * p.C + oc // (p.K // p.C)
         rows = (p.OH - q + p.dh - 1) // p.dh
@@ -75,7 +72,8 @@ def _item(y, x, w, b, nowhere, at, end, p, tile, chunk, last, across):
             lo, hi, high = 0, 1, 0
         start = splat(b, oc) if b.size else zeros(y)
         y_row, x_row = p.dh * p.OW, p.dh * p.W
-        for row in range(t * len(tile), min(rows, (t + end - at) * len(tile)), len(tile)):
+        behind = min(rows, (first + end - at) * len(tile))
+        for row in range(first * len(tile), behind, len(tile)):
             o, begun = (plane * p.OH + q + row * p.dh) * p.OW, False
             tall = min(len(tile), rows - row)
             for kd in range(lo, hi):
@@ -91,18 +89,7 @@ def _item(y, x, w, b, nowhere, at, end, p, tile, chunk, last, across):
                 _pass(y, o, y_row, tall, begun, start, x, nowhere, i, x_row, ih, high,
                       w, k, p, tile, last, across)  # fmt: skip
                 begun = True
-        at += p.tiles - t
-
-
-@njit(cache=True, error_model="numpy", parallel=True)
-def _share(code, y, x, w, b, nowhere, p, tile, chunk, last, across):
-    if p.serial:
-        call(code, y, x, w, b, nowhere, 0, p.total, p, tile, chunk, last, across)
-        return
-    for item in prange(p.items):
-        at = np.int64(item) * p.each
-        end = min(p.total, at + p.each)
-        call(code, y, x, w, b, nowhere, at, end, p, tile, chunk, last, across)
+        at += p.tiles - first
 
 
 @lru_cache(maxsize=256)
@@ -112,11 +99,9 @@ def _plan(x, y, kernel, padding, dilation):
     tall = -(-OH // dilation[1])
     tile, _ = units(tall, MOST)
     tiles = -(-tall // tile)
-    each = max(1, ITEM // (tile * OW * KD * KH * KW))
     total = N * K * OD * dilation[1] * tiles
     serial = N * K * OD * OH * OW * KD * KH * KW < SERIAL
-    plan = Plan(*x[1:], *y[1:], *kernel, *padding, *dilation, tiles, each, total,
-                -(-total // each), serial)  # fmt: skip
+    plan = Plan(*x[1:], *y[1:], *kernel, *padding, *dilation, tiles, total, serial)
     across = (0,) * (KW if KW <= MOST and dilation[2] == 1 else 1)
     return plan, (0,) * tile, *tuples(KH, MOST), across
 
@@ -125,7 +110,7 @@ def fprop(y, x, w, b, stride, padding, dilation, groups):
     """y[n, oc, o] = b[oc] + sum of x[n, ic, o - padding + k*dilation] * w[oc, 0, k], where stride
     is 1 and each group has one input channel: ic = oc // (K // C).
 
-    Item: a few tiles. Memory: reads x once, K/C times more from cache, and writes y once.
+    Item: a tile. Memory: reads x once, K/C times more from cache, and writes y once.
     """
     if not y.size:
         return
@@ -134,5 +119,5 @@ def fprop(y, x, w, b, stride, padding, dilation, groups):
         return
     plan = _plan(x.shape, y.shape, w.shape[2:], padding, dilation)
     y, x, w, nowhere = y.reshape(-1), x.reshape(-1), w.reshape(-1), np.zeros(x.shape[4], x.dtype)
-    item = code(_item, key(x, plan), y, x, w, b, nowhere, 0, 0, *plan)
-    _share(item, y, x, w, b, nowhere, *plan)
+    threads = 1 if plan[0].serial else get_num_threads()
+    launch(_tiles, threads, key(x, plan), y, x, w, b, nowhere, *plan)

@@ -14,14 +14,14 @@ Still slow: each tap is a load of x, though neighbouring taps share them; 3x3 on
 from functools import lru_cache
 
 import numpy as np
-from numba import get_num_threads, get_thread_id, njit, prange
+from numba import get_num_threads, njit
 
 from . import conv
 from .depthwise_lanes import BAND, MOST, Plan, aligned, bring, ceil, places
 from .finite import finite
 from .several import fma_window, key, load_window, store_window, tuples
 from .vector import BYTES, REGISTERS, lanes, load, transpose_part
-from .worker import call, code
+from .worker import launch, share
 
 #: Items there should be, where channels alone do not give as many: blocks of channels times parts
 #: of the bands of all images. The sums of each part are kept apart and added up in order.
@@ -85,23 +85,16 @@ def _band(sums, dy, x, where, in_order, band, values, block, unit, p, tall, low,
                          height, low, wide, narrow)  # fmt: skip
 
 
-def _item(sums, dy, x, where, in_order, band, values, item, parts, p, tall, low, wide,
-                narrow):  # fmt: skip
-    """A part of the bands of dy, for a block of channels."""
-    block, part = item // parts, item % parts
-    for unit in range(p.items * part // parts, p.items * (part + 1) // parts):
-        _band(sums, dy, x, where, in_order, band, values, block, unit, p, tall, low, wide,
-                    narrow)  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy", parallel=True)
-def _share(
-    item_code, sums, dy, x, where, in_order, band, values, parts, p, tall, low, wide, narrow
-):
-    for item in prange(sums.shape[0]):
-        t, item = get_thread_id(), np.int64(item)
-        call(item_code, sums[item], dy, x, where, in_order, band[t], values[t], item, parts, p,
-             tall, low, wide, narrow)  # fmt: skip
+def _items(t, threads, sums, dy, x, where, in_order, band, values, parts, p, tall, low, wide,
+           narrow):  # fmt: skip
+    """Item: a part of the bands of dy, for a block of channels."""
+    first, end = share(t, threads, sums.shape[0])
+    for item in range(first, end):
+        block, part = item // parts, item % parts
+        begin, behind = share(part, parts, p.items)
+        for unit in range(begin, behind):
+            _band(sums[item], dy, x, where, in_order, band[t], values[t], block, unit, p, tall, low,
+                  wide, narrow)  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy")
@@ -159,11 +152,10 @@ def wgrad(dw, dy, x, stride, padding, dilation, groups):
         x.shape, dy.shape, dw.shape[2:], stride, padding, dilation, x.itemsize
     )
     C, flat, dy_flat = x.shape[1], x.reshape(-1), dy.reshape(-1)
-    sums, *rest, band, values = _prepare(flat, get_num_threads(), blocks * parts, plan[0])
+    threads = get_num_threads()
+    sums, *scratch = _prepare(flat, threads, blocks * parts, plan[0])
     if dy.size:
-        item = code(_item, key(x, plan), sums[0], dy_flat, flat, *rest, band[0], values[0],
-                    0, parts, *plan)  # fmt: skip
-        _share(item, sums, dy_flat, flat, *rest, band, values, parts, *plan)
+        launch(_items, threads, key(x, plan), sums, dy_flat, flat, *scratch, parts, *plan)
     _add_up(dw.reshape(-1), sums, parts, C)
     if not finite(dw):  # zeros were multiplied: see finite
         conv.wgrad(dw, dy, x, stride, padding, dilation, groups)

@@ -12,7 +12,7 @@ from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .compiled import ROWS_OF
 from .dgrad_phases import phases, put
@@ -21,7 +21,7 @@ from .padded import filled
 from .tile import SUMS
 from .vector import BYTES, lanes, load, load_first, store, transpose, transpose_part, zeros
 from .wgrad_columns import even, uneven, width
-from .worker import call, code
+from .worker import launch
 
 #: Pixels an item works on, k of a panel, and the height up to which an image counts as small.
 PIXELS, DEPTH, SMALL = 896, 896, 64
@@ -95,10 +95,9 @@ def run(threads, dx, dy, w, b, stride, padding, dilation, groups):
              numbers.panel * numbers.width, (numbers.taps + step) * step)  # fmt: skip
     scratch = [np.empty((threads, size), dx.dtype) for size in sizes]
     scratch[2][...] = 0  # lanes without a channel are multiplied too, and must not be denormal
-    shared = (address("gathered", dx.dtype), dx.reshape(-1), data, w.reshape(-1), b, row, at, runs,
-              place, found.r, found.first, found.tap, found.shape, numbers)  # fmt: skip
-    worker = code(_work, dx.dtype, 0, threads, *shared, *(own[0] for own in scratch))
-    _run(worker, *shared, *scratch)
+    launch(_work, threads, dx.dtype, address("gathered", dx.dtype), dx.reshape(-1), data,
+           w.reshape(-1), b, row, at, runs, place, found.r, found.first, found.tap, found.shape,
+           numbers, *scratch)  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy")
@@ -150,8 +149,8 @@ def _turn(y, to, y_row, sums, at, width, channels, pixels):
                                min(step, pixels - p))  # fmt: skip
 
 
-def _work(t, threads, tile, dx, dy, w, b, row, at, runs, place, r, first, tap, shape, plan, sums,
-          rows, panel, square):  # fmt: skip
+def _work(t, threads, tile, dx, dy, w, b, row, at, runs, place, r, first, tap, shape, plan,
+          all_sums, all_rows, panels, squares):  # fmt: skip
     """Items t, t + threads, …: up to 64 channels of some pixels, or of some images, all phases.
 
     Work: K/groups * taps multiply-adds an element of dx per stride^rank. Memory: weights once an
@@ -159,6 +158,7 @@ def _work(t, threads, tile, dx, dy, w, b, row, at, runs, place, r, first, tap, s
     """
     CG, KG, joined = plan.C // plan.groups, plan.K // plan.groups, -(-plan.N // plan.images)
     plane, width = shape[0] * shape[1] * shape[2], plan.width
+    sums, rows, panel, square = all_sums[t], all_rows[t], panels[t], squares[t]
     for item in range(t, plan.groups * plan.blocks * joined * plan.parts, threads):
         part, rest = item % plan.parts, item // plan.parts
         n, rest = rest % joined * plan.images, rest // joined
@@ -210,12 +210,3 @@ def _work(t, threads, tile, dx, dy, w, b, row, at, runs, place, r, first, tap, s
                     few = min(plan.q_row - q[2], p0 + count - p)
                     put(dx, base, channels, rows, count, p - p0, few, q, shape, r[f])
                     p += few
-
-
-@njit(cache=True, error_model="numpy", parallel=True)
-def _run(worker, tile, dx, dy, w, b, row, at, runs, place, r, first, tap, shape, plan, sums, rows,
-         panel, square):  # fmt: skip
-    threads = len(sums)
-    for t in prange(threads):
-        call(worker, np.int64(t), threads, tile, dx, dy, w, b, row, at, runs, place, r, first, tap,
-             shape, plan, sums[t], rows[t], panel[t], square[t])  # fmt: skip

@@ -10,14 +10,14 @@ from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .compiled import ROWS_OF, VECTORS, address, taps
 from .dgrad_phases import phases, put
 from .tile import ROWS, ZERO
 from .vector import BYTES, lanes, load_range, store, zeros
 from .wgrad_columns import even, uneven
-from .worker import call, code
+from .worker import launch, share
 
 #: Elements of dy an item copies, and of positions it works on: 256 and 8 KiB a channel in float32.
 COPY, BOX, WIDE = 1 << 16, 1 << 11, 1 << 10
@@ -64,10 +64,9 @@ def run(threads, dx, dy, w, b, stride, padding, dilation, groups):
     scratch = [np.zeros((threads, size), dx.dtype)
                for size in (KG * CG * numbers.used, KG * numbers.span_d * high * pitch + spare,
                             CG * (numbers.box_h * pitch + spare))]  # fmt: skip
-    shared = (address("taps", dx.dtype), dx.reshape(-1), dy.reshape(-1), w.reshape(-1), b, at,
-              found.r, found.first, found.tap, found.shape, numbers)  # fmt: skip
-    worker = code(_work, dx.dtype, 0, threads, *shared, *(own[0] for own in scratch))
-    _run(worker, *shared, *scratch)
+    launch(_work, threads, dx.dtype, address("taps", dx.dtype), dx.reshape(-1), dy.reshape(-1),
+           w.reshape(-1), b, at, found.r, found.first, found.tap, found.shape, numbers,
+           *scratch)  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy")
@@ -101,18 +100,20 @@ def _weights(A, w, at, CG, KG, taps, tap):
                 A[to + i] = w[from_ + np.uint64(tap[i])]
 
 
-def _work(t, threads, tile, dx, dy, w, b, at, r, first, tap, shape, plan, A, copy, rows):
+def _work(t, threads, tile, dx, dy, w, b, at, r, first, tap, shape, plan, As, copies, all_rows):
     """The t-th share of the items: one box of one image and group, all its phases.
 
     Work: K/groups * taps multiply-adds an element. Memory: dy once, its edges twice; dx once.
     """
+    A, copy, rows = As[t], copies[t], all_rows[t]
     KG, CG, step = plan.K // plan.groups, plan.C // plan.groups, lanes(dx)
     pitch, high = plan.box_w + plan.span_w - 1, plan.box_h + plan.span_h - 1
     channel, plane = plan.span_d * high * pitch, plan.OD * plan.OH * plan.OW
     count = (plan.box_h - 1) * pitch + plan.box_w
     spread, group, start = rows.size // CG, -1, ROWS if b.size > 0 else ZERO
     items = plan.groups * plan.N * plan.boxes_d * plan.boxes_h * plan.boxes_w
-    for item in range(t * items // threads, (t + 1) * items // threads):
+    begin, end = share(t, threads, items)
+    for item in range(begin, end):
         box_w, rest = item % plan.boxes_w, item // plan.boxes_w
         box_h, rest = rest % plan.boxes_h, rest // plan.boxes_h
         qd, rest = rest % plan.boxes_d, rest // plan.boxes_d
@@ -143,11 +144,3 @@ def _work(t, threads, tile, dx, dy, w, b, at, r, first, tap, shape, plan, A, cop
             for h in range(plan.box_h):
                 some = min(plan.box_w, (shape[2] - 1) // shape[5] + 1 - q_w)
                 put(dx, base, CG, rows, spread, h * pitch, some, (qd, q_h + h, q_w), shape, r[f])
-
-
-@njit(cache=True, error_model="numpy", parallel=True)
-def _run(worker, tile, dx, dy, w, b, at, r, first, tap, shape, plan, A, copy, rows):
-    threads = len(A)
-    for t in prange(threads):
-        call(worker, np.int64(t), threads, tile, dx, dy, w, b, at, r, first, tap, shape, plan, A[t],
-             copy[t], rows[t])  # fmt: skip

@@ -18,13 +18,14 @@ from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads, njit
 
 from .compiled import PIXELS_OF, address, pixels
 from .direct_taps import SERIAL, SHARE
 from .padded import fill, filled, geometry, inside, joins, room
 from .tile import COLUMNS, SUMS
 from .vector import BYTES, lanes, load, store, transpose, transpose_part
+from .worker import launch, share
 
 #: Pixels of an item; terms of a sum that are taken before the next tile: 2048 rows of two vectors
 #: are a quarter of the second cache.
@@ -62,15 +63,13 @@ def _pack_block(packed, to, w, square, order, plan, g, block):
                 store(packed, row, load(packed, square + j * wide))
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def _pack(packed, w, order, plan, threads):
-    for i in prange(threads):
-        thread, items = np.int64(i), plan.G * plan.blocks
-        square = packed.size - (thread + 1) * lanes(w) ** 2
-        for item in range(thread * items // threads, (thread + 1) * items // threads):
-            g, block = item // plan.blocks, item % plan.blocks
-            to = (g * plan.vectors + block * plan.vectors // plan.blocks) * plan.K * lanes(w)
-            _pack_block(packed, to, w, square, order, plan, g, block)
+def _pack(t, threads, packed, w, order, plan):
+    square = packed.size - (t + 1) * lanes(w) ** 2
+    first, last = share(t, threads, plan.G * plan.blocks)
+    for item in range(first, last):
+        g, block = item // plan.blocks, item % plan.blocks
+        to = (g * plan.vectors + block * plan.vectors // plan.blocks) * plan.K * lanes(w)
+        _pack_block(packed, to, w, square, order, plan, g, block)
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -168,18 +167,10 @@ def _task(tile, y, copy, x, layout, at, w, order, packed, bias, sums, plan, thre
         _item(tile, y, copy, source, at, w, order, packed, bias, sums, thread, p, item)
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def _parallel(tile, y, copy, x, layout, at, w, order, packed, bias, sums, plan, tasks, threads):
-    for i in prange(threads):
-        thread = np.int64(i)
-        for task in range(thread * tasks // threads, (thread + 1) * tasks // threads):
-            _task(tile, y, copy, x, layout, at, w, order, packed, bias, sums, plan, thread, task)
-
-
-@njit(cache=True, error_model="numpy")
-def _serial(tile, y, copy, x, layout, at, w, order, packed, bias, sums, plan, tasks, threads):
-    for task in range(tasks):
-        _task(tile, y, copy, x, layout, at, w, order, packed, bias, sums, plan, 0, task)
+def _tasks(t, threads, tile, y, copy, x, layout, at, w, order, packed, bias, sums, plan, tasks):
+    first, last = share(t, threads, tasks)
+    for task in range(first, last):
+        _task(tile, y, copy, x, layout, at, w, order, packed, bias, sums, plan, t, task)
 
 
 @lru_cache(maxsize=512)
@@ -227,14 +218,13 @@ def conv_pixels(y, x, w, b, stride, padding, dilation):
     vectors = threads * 2 if p.once else p.G * p.vectors
     packed = np.empty((vectors * p.K + threads * wide) * wide, y.dtype)
     if not p.once:
-        _pack(packed, flat, order, plan, threads)
+        launch(_pack, threads, y.dtype, packed, flat, order, plan)
     bias = np.zeros((p.G, p.vectors * wide), y.dtype)
     if b.size:
         bias[:, : p.OCG] = b.reshape(p.G, p.OCG)
     copy = x.reshape(-1) if same else np.empty(space, x.dtype) if space else filled(x, layout)
     sums = np.empty(threads * ITEM * 2 * wide, y.dtype)
-    run = _serial if y.size * p.K < SERIAL else _parallel
     tasks = p.items // (p.each or 1)
     tile = address("pixels", y.dtype)
-    run(tile, y.reshape(-1), copy, x, layout, at, flat, order, packed, bias.reshape(-1), sums,
-        plan, tasks, threads)  # fmt: skip
+    launch(_tasks, 1 if y.size * p.K < SERIAL else threads, y.dtype, tile, y.reshape(-1), copy, x,
+           layout, at, flat, order, packed, bias.reshape(-1), sums, plan, tasks)  # fmt: skip

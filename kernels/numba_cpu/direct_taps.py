@@ -17,12 +17,13 @@ from functools import lru_cache
 from math import prod
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads, njit
 
 from .compiled import ROWS_OF, VECTORS, address, taps
 from .padded import fill, filled, geometry, joins, room
 from .tile import ROWS, ZERO
 from .vector import BYTES
+from .worker import launch, share
 
 #: Multiply-adds below which one thread does everything: starting others costs more.
 SERIAL = 1 << 17
@@ -81,18 +82,10 @@ def _task(tile, y, copy, x, layout, at, w, b, plan, thread, task):
         _item(tile, y, copy, source, at, w, b, p, item)
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def _parallel(tile, y, copy, x, layout, at, w, b, plan, tasks, threads):
-    for i in prange(threads):
-        thread = np.int64(i)
-        for task in range(thread * tasks // threads, (thread + 1) * tasks // threads):
-            _task(tile, y, copy, x, layout, at, w, b, plan, thread, task)
-
-
-@njit(cache=True, error_model="numpy")
-def _serial(tile, y, copy, x, layout, at, w, b, plan, tasks, threads):
-    for task in range(tasks):
-        _task(tile, y, copy, x, layout, at, w, b, plan, 0, task)
+def _tasks(t, threads, tile, y, copy, x, layout, at, w, b, plan, tasks):
+    first, last = share(t, threads, tasks)
+    for task in range(first, last):
+        _task(tile, y, copy, x, layout, at, w, b, plan, t, task)
 
 
 @lru_cache(maxsize=512)
@@ -126,7 +119,7 @@ def conv_taps(y, x, w, b, stride, padding, dilation):
         x.shape, w.shape, y.shape, stride, padding, dilation, BYTES // y.itemsize, threads
     )
     copy = x.reshape(-1) if same else np.empty(space, x.dtype) if space else filled(x, layout)
-    run = _serial if y.size * plan.K < SERIAL else _parallel
     tasks = plan.items // (plan.each or 1)
     tile = address("taps", y.dtype)
-    run(tile, y.reshape(-1), copy, x, layout, at, w.reshape(-1), b, plan, tasks, threads)
+    launch(_tasks, 1 if y.size * plan.K < SERIAL else threads, y.dtype, tile, y.reshape(-1), copy,
+           x, layout, at, w.reshape(-1), b, plan, tasks)  # fmt: skip

@@ -8,12 +8,13 @@ weights or the output, is finite; where it is not, the caller computes the resul
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
 
 from .vector import fma, lanes, load, load_first, store, zeros
+from .worker import launch, share
 
-#: Elements that one item looks at.
-CHUNK = 1 << 16
+#: Elements below which one thread looks at all.
+SERIAL = 1 << 17
 
 
 @njit(cache=True, error_model="numpy")
@@ -36,18 +37,17 @@ def _any_bad(a, lo, hi):
     return (sums != 0).any()
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def _chunks_bad(a, chunks):
-    bad = 0
-    for c in prange(chunks):
-        lo = np.int64(c) * CHUNK
-        bad += _any_bad(a, lo, min(lo + CHUNK, a.size))
-    return bad
+def _look(t, threads, a, bad):
+    first, last = share(t, threads, a.size)
+    bad[t] = _any_bad(a, first, last)
 
 
 def finite(array):
     """Whether every element of a contiguous array is finite; reads it once."""
     flat = array.reshape(-1)
-    if flat.size <= 2 * CHUNK:
+    if flat.size <= SERIAL:
         return not _any_bad(flat, 0, flat.size)
-    return not _chunks_bad(flat, -(-flat.size // CHUNK))
+    threads = get_num_threads()
+    bad = np.empty(threads, np.int64)
+    launch(_look, threads, flat.dtype, flat, bad)
+    return not bad.any()

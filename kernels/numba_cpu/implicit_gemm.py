@@ -18,7 +18,7 @@ from functools import lru_cache
 from math import prod
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads, njit
 
 from .compiled import ROWS_OF, VECTORS, address, panel
 from .direct import run
@@ -26,6 +26,7 @@ from .direct_taps import SERIAL, SHARE
 from .padded import filled, geometry, joins
 from .tile import ROWS, SUMS, ZERO
 from .vector import BYTES, fma, lanes, load, load_first, store, total, zeros
+from .worker import launch, share
 
 #: Terms of a panel packed at once, and channels that are worth packing a panel for.
 TERMS, WORTH = 512, 48
@@ -119,18 +120,10 @@ def _item(tile, y, x, at, w, b, packed, pieces, plan, room, item):
                   packed, room, b, g * p.OCG + oc)  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def _parallel(tile, y, x, at, w, b, packed, pieces, plan, room, threads):
-    for i in prange(threads):
-        thread = np.int64(i)
-        for item in range(thread * plan.items // threads, (thread + 1) * plan.items // threads):
-            _item(tile, y, x, at, w, b, packed, pieces[thread], plan, thread * room, item)
-
-
-@njit(cache=True, error_model="numpy")
-def _serial(tile, y, x, at, w, b, packed, pieces, plan, room, threads):
-    for item in range(plan.items):
-        _item(tile, y, x, at, w, b, packed, pieces[0], plan, 0, item)
+def _items(t, threads, tile, y, x, at, w, b, packed, pieces, plan, room):
+    first, last = share(t, threads, plan.items)
+    for item in range(first, last):
+        _item(tile, y, x, at, w, b, packed, pieces[t], plan, t * room, item)
 
 
 @lru_cache(maxsize=512)
@@ -164,9 +157,9 @@ def conv_panels(y, x, w, b, stride, padding, dilation):
     room = max(TERMS * VECTORS * wide, plan.K) + wide
     packed = np.empty(threads * room, y.dtype)
     pieces = np.empty((threads, 2, VECTORS * wide), np.int64)
-    launch = _serial if y.size * plan.K < SERIAL else _parallel
     tile = address("panel", y.dtype)
-    launch(tile, y.reshape(-1), copy, at, w.reshape(-1), b, packed, pieces, plan, room, threads)
+    launch(_items, 1 if y.size * plan.K < SERIAL else threads, y.dtype, tile, y.reshape(-1), copy,
+           at, w.reshape(-1), b, packed, pieces, plan, room)  # fmt: skip
 
 
 def fprop(y, x, w, b, stride, padding, dilation, groups):

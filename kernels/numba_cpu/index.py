@@ -7,9 +7,9 @@ slow: a random index misses the cache at every step.
 """
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads, njit
 
-from .worker import call, code
+from .worker import launch, share
 
 #: Elements read and written below which a call runs on one thread.
 SERIAL = 1 << 15
@@ -22,18 +22,16 @@ def _part(item, parts, size):
     return item // parts, size * part // parts, size * (part + 1) // parts
 
 
-@njit(cache=True, error_model="numpy")
-def _gather(y, x, index, parts, first, last):
-    """Items ``first`` to ``last``: a part of y each."""
+def _gather(t, threads, y, x, index, parts):
+    first, last = share(t, threads, y.shape[0] * parts)
     for item in range(first, last):
         p, lo, hi = _part(item, parts, y.shape[1])
         for s in range(np.uint64(lo), np.uint64(hi)):
             y[p, s] = x[p, np.uint64(index[p, s])] if index[p, s] >= 0 else y.dtype.type(0)
 
 
-@njit(cache=True, error_model="numpy")
-def _scatter_add(y, x, index, parts, first, last):
-    """Items ``first`` to ``last``: a part of y each."""
+def _scatter_add(t, threads, y, x, index, parts):
+    first, last = share(t, threads, y.shape[0] * parts)
     for item in range(first, last):
         p, lo, hi = _part(item, parts, y.shape[1])
         y[p, lo:hi] = 0
@@ -42,9 +40,8 @@ def _scatter_add(y, x, index, parts, first, last):
                 y[p, np.uint64(index[p, s])] += x[p, s]
 
 
-@njit(cache=True, error_model="numpy")
-def _scatter(y, x, index, parts, first, last):
-    """Items ``first`` to ``last``: a part of y each."""
+def _scatter(t, threads, y, x, index, parts):
+    first, last = share(t, threads, y.shape[0] * parts)
     for item in range(first, last):
         p, lo, hi = _part(item, parts, y.shape[1])
         y[p, lo:hi] = 0
@@ -53,23 +50,12 @@ def _scatter(y, x, index, parts, first, last):
                 y[p, np.uint64(index[p, s])] = x[p, s]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def _large(share, y, x, index, parts, threads):
-    items = y.shape[0] * parts
-    for worker in prange(threads):
-        i = np.int64(worker)
-        call(share, y, x, index, parts, items * i // threads, items * (i + 1) // threads)
-
-
 def _run(move, y, x, index):
-    """``move`` by one thread or, where there is work for more, its share by each."""
+    """``move`` by one thread or, where there is work for more, by all."""
     threads, planes = get_num_threads(), y.shape[0]
-    if threads == 1 or y.size + x.size < SERIAL:
-        move(y, x, index, 1, 0, planes)
-    else:
-        parts = 1 if planes >= threads else threads
-        share = code(move.py_func, y.dtype, y, x, index, parts, 0, planes)
-        _large(share, y, x, index, parts, threads)
+    if y.size + x.size < SERIAL:
+        threads = 1
+    launch(move, threads, y.dtype, y, x, index, 1 if planes >= threads else threads)
 
 
 def gather(y, x, index):

@@ -6,7 +6,9 @@ from it. Still slow: every element asks its map, where most of a row is one plai
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
+
+from .worker import launch, share
 
 
 @njit(cache=True, error_model="numpy")
@@ -27,15 +29,20 @@ def _pad_row(y, x, m0, m1, m2, m3, m4, value, item):
             row[f] = source[m4[f]]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+def _pad(t, threads, y, x, m0, m1, m2, m3, m4, value):
+    A, B, D, H, _ = y.shape
+    first, last = share(t, threads, A * B * D * H)
+    for item in range(first, last):
+        _pad_row(y, x, m0, m1, m2, m3, m4, value[0], item)
+
+
 def pad(y, x, m0, m1, m2, m3, m4, value):
     """y[a, b, c, d, e] = x[m0[a], m1[b], m2[c], m3[d], m4[e]], or ``value`` where a map says -1.
 
     Item: one row of y.
     """
-    A, B, D, H, _ = y.shape
-    for item in prange(A * B * D * H):
-        _pad_row(y, x, m0, m1, m2, m3, m4, value, np.int64(item))
+    value = np.array([value], y.dtype)  # C passes scalars of some dtypes in ways of its own
+    launch(_pad, get_num_threads(), y.dtype, y, x, m0, m1, m2, m3, m4, value)
 
 
 @njit(cache=True, error_model="numpy")
@@ -79,10 +86,14 @@ def _pad_backward_plane(dx, dy, first0, after0, first1, after1, m2, m3, m4, item
         a = after0[a]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def pad_backward(dx, dy, m0, m1, m2, m3, m4):
-    """``dx`` = 0, then each dy is added where it came from. Item: one plane of dx."""
+def _pad_backward(t, threads, dx, dy, m0, m1, m2, m3, m4):
     first0, after0 = _inverse(m0, dx.shape[0])
     first1, after1 = _inverse(m1, dx.shape[1])
-    for item in prange(dx.shape[0] * dx.shape[1]):
-        _pad_backward_plane(dx, dy, first0, after0, first1, after1, m2, m3, m4, np.int64(item))
+    first, last = share(t, threads, dx.shape[0] * dx.shape[1])
+    for item in range(first, last):
+        _pad_backward_plane(dx, dy, first0, after0, first1, after1, m2, m3, m4, item)
+
+
+def pad_backward(dx, dy, m0, m1, m2, m3, m4):
+    """``dx`` = 0, then each dy is added where it came from. Item: one plane of dx."""
+    launch(_pad_backward, get_num_threads(), dx.dtype, dx, dy, m0, m1, m2, m3, m4)

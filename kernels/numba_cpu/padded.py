@@ -16,9 +16,10 @@ from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
 
 from .vector import evens, lanes, load_range, store
+from .worker import launch, share
 
 #: What a kernel needs of a padded copy: the flat array, elements from one image, channel, row and
 #: plane to the next, and the offset of every tap, (KD*KH*KW,) int64.
@@ -97,15 +98,9 @@ def fill(copy, to, x, i, layout):
     copy[at : to + layout.channel] = 0
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def _split(copy, x, layout):
-    for i in prange(x.shape[0] * x.shape[1]):
-        fill(copy, np.int64(i) * layout.channel, x, np.int64(i), layout)
-
-
-@njit(cache=True, error_model="numpy")
-def _split_serially(copy, x, layout):
-    for i in range(x.shape[0] * x.shape[1]):
+def _fill(t, threads, copy, x, layout):
+    first, last = share(t, threads, x.shape[0] * x.shape[1])
+    for i in range(first, last):
         fill(copy, i * layout.channel, x, i, layout)
 
 
@@ -147,8 +142,8 @@ def geometry(x_shape, kernel, out, stride, padding, dilation):
 def filled(x, layout):
     """The data of the padded copy of all of x."""
     data = np.empty(x.shape[0] * x.shape[1] * layout.channel, x.dtype)
-    split = _split_serially if data.size < SERIAL else _split
-    split(data, x, layout)
+    threads = 1 if data.size < SERIAL else get_num_threads()
+    launch(_fill, threads, x.dtype, data, x, layout)
     return data
 
 

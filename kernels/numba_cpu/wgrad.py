@@ -8,10 +8,11 @@ number of terms.
 """
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads
 
 from . import conv, wgrad_columns, wgrad_dots
 from .finite import finite
+from .worker import launch, share
 
 #: Elements that one item of ``_add`` takes.
 SPAN = 4096
@@ -34,7 +35,7 @@ def wgrad(dw, dy, x, stride, padding, dilation, groups):
     flat = dw.reshape(-1) if parts == 1 else np.empty(parts * dw.size, dw.dtype)
     way.run(threads, flat, dy, x, *made)
     if parts > 1:
-        _add(dw.reshape(-1), flat, parts)
+        launch(_add, threads, dw.dtype, dw.reshape(-1), flat, parts)
     if not finite(dw if dots or dw.size < dy.size else dy):
         conv.wgrad(dw, dy, x, stride, padding, dilation, groups)
 
@@ -44,11 +45,11 @@ def use_dots(KG, itemsize):
     return 2 * KG * itemsize <= wgrad_columns.BYTES
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def _add(dw, parts, count):
+def _add(t, threads, dw, parts, count):
     """dw = the sum of ``count`` gradients, in their order."""
-    for item in prange((dw.size + SPAN - 1) // SPAN):
-        lo = np.int64(item) * SPAN
+    first, last = share(t, threads, (dw.size + SPAN - 1) // SPAN)
+    for item in range(first, last):
+        lo = item * SPAN
         hi = min(dw.size, lo + SPAN)
         dw[lo:hi] = parts[lo:hi]
         for p in range(1, count):

@@ -12,14 +12,14 @@ from functools import lru_cache
 from math import gcd
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .compiled import ROWS_OF, VECTORS
 from .dot import address, gathered
 from .padded import filled, geometry
 from .tile import SUMS, ZERO
 from .vector import BYTES, lanes, transpose, transpose_part
-from .worker import call, code
+from .worker import launch
 
 #: Pixels of a panel, and rows of sums an item keeps: 112 and 192 KiB of float32 in the second
 #: cache. With fewer than LEAST rows an item, packing the panel would cost too much.
@@ -79,8 +79,8 @@ def run(threads, dw, dy, x, layout, same, row, at, numbers):
     data = x.reshape(-1) if same else filled(x, layout)
     panels = np.zeros((threads, numbers.images * numbers.block * numbers.width), dw.dtype)
     sums = np.empty((threads, numbers.chunk * numbers.width), dw.dtype)
-    shared = address("gathered", dw.dtype), dw, dy.reshape(-1), data, row, at, numbers
-    _run(code(_work, dw.dtype, 0, threads, *shared, panels[0], sums[0]), *shared, panels, sums)
+    launch(_work, threads, dw.dtype, address("gathered", dw.dtype), dw, dy.reshape(-1), data, row,
+           at, numbers, panels, sums)  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy")
@@ -119,7 +119,7 @@ def _result(dw, to, J, sums, width, channels, rows):
                                min(step, rows - j))  # fmt: skip
 
 
-def _work(t, threads, tile, dw, dy, x, row, at, plan, panel, sums):
+def _work(t, threads, tile, dw, dy, x, row, at, plan, panels, all_sums):
     """Items t, t + threads, …: up to 64 output channels and CHUNK rows (ic, tap), summed over one
     part of the images.
 
@@ -127,6 +127,7 @@ def _work(t, threads, tile, dw, dy, x, row, at, plan, panel, sums):
     costs about 1/rows of the work.
     """
     N, K, J, width = plan.N, plan.K, plan.J, plan.width
+    panel, sums = panels[t], all_sums[t]
     for item in range(t, plan.parts * plan.groups * plan.blocks * plan.chunks, threads):
         chunk, rest = item % plan.chunks, item // plan.chunks
         block, rest = rest % plan.blocks, rest // plan.blocks
@@ -152,10 +153,3 @@ def _work(t, threads, tile, dw, dy, x, row, at, plan, panel, sums):
                     r += some
                 start = SUMS
         _result(dw, (part * K + g * KG + oc) * J + j0, J, sums, width, channels, rows)
-
-
-@njit(cache=True, error_model="numpy", parallel=True)
-def _run(worker, tile, dw, dy, x, row, at, plan, panels, sums):
-    threads = len(sums)
-    for t in prange(threads):
-        call(worker, np.int64(t), threads, tile, dw, dy, x, row, at, plan, panels[t], sums[t])

@@ -12,13 +12,13 @@ from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .dot import COLUMNS, address, dots
 from .padded import LINE, geometry
 from .vector import BYTES, lanes, load, load_first, store, store_first, total, zeros
 from .wgrad_columns import shares
-from .worker import call, code
+from .worker import launch
 
 #: Bytes of x an item copies at a time, and the length that small planes are joined to.
 SCRATCH, LENGTH = 1 << 18, 1024
@@ -76,9 +76,8 @@ def run(threads, dw, dy, x, regions, at, numbers):
     xs = np.zeros((threads, (numbers.channels + 1) * numbers.pitch), dw.dtype)
     ys = np.zeros((threads, KG * numbers.dy_pitch), dw.dtype)
     sums = np.empty((threads, KG * at.size * lane), dw.dtype)
-    shared = address("dots", dw.dtype), dw, dy.reshape(-1), x.reshape(-1), regions, at, numbers
-    worker = code(_work, dw.dtype, 0, threads, *shared, xs[0], ys[0], sums[0])
-    _run(worker, *shared, xs, ys, sums)
+    launch(_work, threads, dw.dtype, address("dots", dw.dtype), dw, dy.reshape(-1), x.reshape(-1),
+           regions, at, numbers, xs, ys, sums)  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy")
@@ -100,7 +99,7 @@ def _copy(y, to, y_depth, y_row, x, at, x_depth, x_row, step, depth, height, wid
                     y[a + j] = x[b + j * np.uint64(step)]
 
 
-def _work(t, threads, tile, dw, dy, x, regions, at, plan, xs, ys, sums):
+def _work(t, threads, tile, dw, dy, x, regions, at, plan, all_xs, all_ys, all_sums):
     """Items t, t + threads, …: the weights of one group and a chunk of its input channels, summed
     over one part of the images.
 
@@ -108,6 +107,7 @@ def _work(t, threads, tile, dw, dy, x, regions, at, plan, xs, ys, sums):
     once a chunk; each is copied once more within the cache.
     """
     N, C, K, OD, OH, OW = plan.N, plan.C, plan.K, plan.OD, plan.OH, plan.OW
+    xs, ys, sums = all_xs[t], all_ys[t], all_sums[t]
     CG, KG, step, wide = C // plan.groups, K // plan.groups, lanes(dw), at.size
     for item in range(t, plan.parts * plan.groups * plan.chunks, threads):
         chunk, rest = item % plan.chunks, item // plan.chunks
@@ -146,11 +146,3 @@ def _work(t, threads, tile, dw, dy, x, regions, at, plan, xs, ys, sums):
             to = ((part * K + g * KG + k) * CG + c0) * plan.count
             for j in range(J):
                 dw[to + j] = total(load(sums, (k * wide + j) * step))
-
-
-@njit(cache=True, error_model="numpy", parallel=True)
-def _run(worker, tile, dw, dy, x, regions, at, plan, xs, ys, sums):
-    threads = len(sums)
-    for t in prange(threads):
-        call(worker, np.int64(t), threads, tile, dw, dy, x, regions, at, plan, xs[t], ys[t],
-             sums[t])  # fmt: skip

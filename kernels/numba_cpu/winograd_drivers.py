@@ -1,19 +1,19 @@
 """Winograd's two ways to share the work among threads, and the transform of the weights.
 
 A launch is one worker a thread; worker i takes items i, i + threads, … and owns row i of the
-scratch. What a worker does is called by address (``worker``), so that Numba compiles it once.
+scratch.
 """
 
 from collections import namedtuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from .tile import SUMS, ZERO
 from .vector import BYTES, lanes, store, transpose, transpose_part, zeros
 from .winograd_stages import INNER, ROWS, into_tiles, out_of_tiles, products
 from .winograd_tiles import weights as transform
-from .worker import call, code
+from .worker import launch
 
 
 class Weights(namedtuple("Weights", "r outs ins taps per_out per_in starts row column")):
@@ -78,15 +78,8 @@ def _weights_share(worker, threads, m, r, w, table, sets, width, U, U_plane, scr
     for item in range(worker, outs * blocks, threads):
         block, out = item % blocks, item // blocks
         to = out * points * U_plane + block * L * width
-        _weights(m, r, w, table, out * width, width, block, sets, scratch, U, to,
+        _weights(m, r, w, table, out * width, width, block, sets, scratch[worker], U, to,
                  outs * points * U_plane, blocks * L * width, U_plane)  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy", parallel=True)
-def _all_weights(share, threads, m, r, w, table, sets, width, U, U_plane, scratch):
-    for worker in prange(threads):
-        call(share, np.int64(worker), threads, m, r, w, table, sets, width, U, U_plane,
-             scratch[worker])  # fmt: skip
 
 
 def _scratch_of_rows(m, r, geo, run, L):
@@ -133,20 +126,7 @@ def _blocks_share(worker, threads, m, r, y, x, geo, pads, offsets, U, U_plane, w
         job, s0 = item // blocks, item % blocks * geo.block
         s1 = min(strips, s0 + geo.block)
         _block(m, r, y, x, geo, pads, offsets, job * strips + s0, job * strips + s1, U, U_plane,
-               width, bias, CT, scratch, parts)  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy", parallel=True)
-def _blocks(share, threads, m, r, y, x, geo, pads, offsets, U, U_plane, width, bias, CT, scratch,
-            parts):  # fmt: skip
-    for worker in prange(threads):
-        call(share, np.int64(worker), threads, m, r, y, x, geo, pads, offsets, U, U_plane, width,
-             bias, CT, scratch[worker], parts)  # fmt: skip
-
-
-def _share(function, m, r, dtype, *arguments):
-    """The address of a worker's code for F(m, r) in a dtype."""
-    return code(function, (dtype, len(m), len(r)), 0, arguments[0], m, r, *arguments[1:])
+               width, bias, CT, scratch[worker], parts)  # fmt: skip
 
 
 def many_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT):
@@ -155,9 +135,9 @@ def many_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, C
     U_plane, outs = CT * width + L, -(-geo.K // width)
     U = np.empty(geo.jobs * outs * points * U_plane, x.dtype)
     filters = np.empty((threads, L * (table[2] + 1) * L), x.dtype)
-    weigh = w, table, geo.channel_phases, width, U, U_plane
-    share = _share(_weights_share, m, r, x.dtype, threads, *weigh, filters[0])
-    _all_weights(share, threads, m, r, *weigh, filters)
+    key = x.dtype, m, r
+    launch(_weights_share, threads, key, m, r, w, table, geo.channel_phases, width, U, U_plane,
+           filters)  # fmt: skip
     most = min(geo.block, geo.N * geo.phases * geo.TY * geo.segments)
     tiles = -(-most * geo.phases * geo.segment // ROWS) * ROWS
     V_plane, M_plane = tiles * (CT + L) + L, tiles * width + L
@@ -165,9 +145,8 @@ def many_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, C
     ends = np.cumsum([rows, points * V_plane, points * M_plane, _scratch_of_line(m, geo, L)])
     scratch = np.empty((threads, ends[-1] + L * L), x.dtype)
     parts = np.array([V_plane, M_plane, *ends])
-    work = y, x, geo, pads, offsets, U, U_plane, width, bias, CT
-    share = _share(_blocks_share, m, r, x.dtype, threads, *work, scratch[0], parts)
-    _blocks(share, threads, m, r, *work, scratch, parts)
+    launch(_blocks_share, threads, key, m, r, y, x, geo, pads, offsets, U, U_plane, width, bias, CT,
+           scratch, parts)  # fmt: skip
 
 
 #: Elements of transformed weights that are made before their products are taken; at least four
@@ -208,21 +187,14 @@ def _channels_out(m, r, y, geo, offsets, out, w, table, width, bias, V, V_row, V
                      M[job * points * M_plane :], M_plane, bias, line, square)  # fmt: skip
 
 
-def _tiles_share(worker, threads, m, r, x, geo, pads, V, job_size, V_row, V_plane, rows, square):
+def _tiles_share(worker, threads, m, r, x, geo, pads, V, job_size, V_row, V_plane, rows, squares):
     """A worker's tiles, by jobs and blocks of input channels."""
     blocks = (geo.C + lanes(x) - 1) // lanes(x)
     strips = geo.N * geo.phases * geo.TY * geo.segments
     for item in range(worker, geo.jobs * blocks, threads):
         job, block = item // blocks, item % blocks
-        into_tiles(m, r, x, geo, pads, job * strips, (job + 1) * strips, block, block + 1, rows,
-                   square, V[job * job_size :], V_row, V_plane)  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy", parallel=True)
-def _every_tile(share, threads, m, r, x, geo, pads, V, job_size, V_row, V_plane, rows, squares):
-    for worker in prange(threads):
-        call(share, np.int64(worker), threads, m, r, x, geo, pads, V, job_size, V_row, V_plane,
-             rows[worker], squares[worker])  # fmt: skip
+        into_tiles(m, r, x, geo, pads, job * strips, (job + 1) * strips, block, block + 1,
+                   rows[worker], squares[worker], V[job * job_size :], V_row, V_plane)  # fmt: skip
 
 
 def _channels_share(worker, threads, m, r, y, geo, offsets, w, table, width, bias, V, V_row,
@@ -230,15 +202,7 @@ def _channels_share(worker, threads, m, r, y, geo, offsets, w, table, width, bia
     """A worker's output channels, by blocks of ``width``."""
     for out in range(worker, (geo.K + width - 1) // width, threads):
         _channels_out(m, r, y, geo, offsets, out, w, table, width, bias, V, V_row, V_plane, tiles,
-                      scratch, parts)  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy", parallel=True)
-def _every_channel(share, threads, m, r, y, geo, offsets, w, table, width, bias, V, V_row, V_plane,
-                   tiles, scratch, parts):  # fmt: skip
-    for worker in prange(threads):
-        call(share, np.int64(worker), threads, m, r, y, geo, offsets, w, table, width, bias, V,
-             V_row, V_plane, tiles, scratch[worker], parts)  # fmt: skip
+                      scratch[worker], parts)  # fmt: skip
 
 
 def few_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT):
@@ -256,9 +220,9 @@ def few_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT
         planes[:, :, tiles * V_row :] = 0
     rows = np.empty((threads, _scratch_of_rows(m, r, geo, geo.TY, L)), x.dtype)
     squares = np.empty((threads, L * L), x.dtype)
-    tiling = x, geo, pads, V, whole * V_row, V_row, V_plane
-    share = _share(_tiles_share, m, r, x.dtype, threads, *tiling, rows[0], squares[0])
-    _every_tile(share, threads, m, r, *tiling, rows, squares)
+    key = x.dtype, m, r
+    launch(_tiles_share, threads, key, m, r, x, geo, pads, V, whole * V_row, V_row, V_plane, rows,
+           squares)  # fmt: skip
     sets = geo.jobs * geo.channel_phases
     chunk = max(4, CHUNK // (points * sets * width * L))
     U_plane, M_plane = chunk * L * width + L, whole * width + L
@@ -266,6 +230,5 @@ def few_tiles(threads, m, r, y, x, geo, pads, offsets, w, table, width, bias, CT
     ends = np.cumsum([*sizes, L * L])
     scratch = np.empty((threads, ends[-1] + L * (table[2] + 1) * L), x.dtype)
     parts = np.array([U_plane, M_plane, *ends, chunk])
-    work = y, geo, offsets, w, table, width, bias, V, V_row, V_plane, tiles
-    share = _share(_channels_share, m, r, x.dtype, threads, *work, scratch[0], parts)
-    _every_channel(share, threads, m, r, *work, scratch, parts)
+    launch(_channels_share, threads, key, m, r, y, geo, offsets, w, table, width, bias, V, V_row,
+           V_plane, tiles, scratch, parts)  # fmt: skip
