@@ -1,13 +1,15 @@
 """What a call of each Numba algorithm is predicted to take: a sum of a few terms.
 
 Every prediction is arithmetic at a rate, bytes at a bandwidth and a fixed price for starting. The
-constants are one machine's (two cores with AVX-512); a choice needs only their ratios to be right.
+width of a vector is this machine's; the other constants are one machine's (two cores with AVX-512),
+and a choice needs only their ratios to be right.
 ``refconv bench --all-algorithms`` measures how well they predict, ``refconv.tune`` what is fastest
 on this machine.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from math import ceil, prod
 from typing import Any, NamedTuple
 
@@ -21,8 +23,6 @@ CACHE, MEMORY, CACHE_BYTES = 60e9, 40e9, 16e6
 COPY = 10e9
 #: Seconds: to call a compiled function; to start all threads once; to plan in Python.
 CALL, LAUNCH, PLAN = 1e-6, 5e-6, 12e-6
-#: Floats of a vector register.
-LANES = 16
 #: Share of the peak of each inner loop.
 RATE = {"direct": 0.97, "implicit_gemm": 0.92, "winograd": 0.95, "depthwise": 0.35, "rows": 0.10}
 #: Steps of the sums that the rest of an output vector costs, along a row and through a transpose.
@@ -32,6 +32,14 @@ STORED, TRANSPOSED = 3, 10
 TILE, PAIR, WEIGHT = 0.62e-9, 1.4e-9, 0.08e-9
 #: Seconds of ``tiny``, by one thread: a multiply-add, and an element of its columns.
 TINY_MAC, TINY_CELL = 0.045e-9, 0.25e-9
+
+
+@cache
+def lanes() -> int:
+    """Floats of a vector register of this machine."""
+    from ..kernels.numba_cpu.vector import BYTES
+
+    return BYTES // 4
 
 
 class Sizes(NamedTuple):
@@ -97,8 +105,8 @@ def direct(problem: Any, slot: str, threads: int) -> float:
     steps, outs = s.inps // s.groups * s.taps, s.outs // s.groups
     whole = s.taps == 1 and s.out == s.inp  # a 1x1: rows join, and nothing is copied
     row = prod(s.out) if whole else s.out[2]
-    along = (1 + STORED / steps) / filled(row, LANES) * (1 + 3 / outs)
-    across = (1 + TRANSPOSED / steps) / filled(outs, LANES)
+    along = (1 + STORED / steps) / filled(row, lanes()) * (1 + 3 / outs)
+    across = (1 + TRANSPOSED / steps) / filled(outs, lanes())
     rate = RATE["direct"] / min(along, across)
     copy = 0 if whole else s.bytes * s.batch * s.inps * prod(s.inp)
     work = compute(s, s.macs, rate, s.batch * s.groups * s.out[0] * s.out[1], threads)
@@ -109,9 +117,9 @@ def implicit_gemm(problem: Any, slot: str, threads: int) -> float:
     """A matrix product over all positions of an image, whose columns are gathered in panels."""
     s = sizes(problem, slot)
     positions, outs = prod(s.out), s.outs // s.groups
-    rate = RATE["implicit_gemm"] * filled(positions, LANES) / (1 + 8 / outs)
+    rate = RATE["implicit_gemm"] * filled(positions, lanes()) / (1 + 8 / outs)
     panels = s.bytes * s.batch * s.inps * s.taps * positions
-    items = s.batch * s.groups * ceil(positions / (4 * LANES))
+    items = s.batch * s.groups * ceil(positions / (4 * lanes()))
     work = compute(s, s.macs, rate, items, threads)
     return PLAN + LAUNCH + panels / COPY / threads / 4 + traffic(arrays(s)) + work
 
@@ -126,9 +134,9 @@ def winograd(problem: Any, slot: str, threads: int, m: int) -> float:
     step = problem.dilation[0] * (stride if dgrad else 1)
     tiles = s.batch * step * step * prod(ceil(ceil(n / step) / m) for n in s.out[1:])
     inps = s.inps * (1 if dgrad else phases)
-    points, block = (m + r - 1) ** 2, 4 * LANES if s.outs > 2 * LANES else 2 * LANES
+    points, block = (m + r - 1) ** 2, 4 * lanes() if s.outs > 2 * lanes() else 2 * lanes()
     outs = ceil(s.outs / block) * block
-    products = tiles * points * ceil(inps / LANES) * LANES * outs
+    products = tiles * points * ceil(inps / lanes()) * lanes() * outs
     moved = tiles * m * m * (inps + outs) * TILE * s.bytes / 4
     weights = s.inps * outs * (PAIR + WEIGHT * points * phases) * s.bytes / 4
     work = compute(s, products, RATE["winograd"], max(tiles // 24, outs // block), threads)
@@ -151,7 +159,7 @@ def depthwise(problem: Any, slot: str, threads: int) -> float:
     channels = max(s.outs, s.inps)
     rate = min(0.9, RATE["depthwise"] * (1 + s.taps / 100))
     if max(problem.stride) > 1:
-        rate *= filled(s.groups, LANES)
+        rate *= filled(s.groups, lanes())
     work = compute(s, s.batch * channels * s.taps * prod(s.out), rate, s.batch * s.groups, threads)
     return PLAN + LAUNCH + traffic(arrays(s)) + work
 
@@ -159,7 +167,7 @@ def depthwise(problem: Any, slot: str, threads: int) -> float:
 def rows(problem: Any, slot: str, threads: int) -> float:
     """Rows added in place: sums live in cache, and a row is an item."""
     s = sizes(problem, slot)
-    rate = RATE["rows"] * filled(s.out[2], LANES)
+    rate = RATE["rows"] * filled(s.out[2], lanes())
     items = s.batch * ceil(s.outs / 4) * s.out[0] * s.out[1]
     return CALL + LAUNCH + traffic(arrays(s)) + compute(s, s.macs, rate, items, threads)
 
