@@ -48,14 +48,14 @@ def _gathered_of(shapes):
             where = pointer(context, builder, row, *args[7:9])
 
             def emit(r, v):
-                tile = _Tile(context, builder, C.dtype, r, v)
+                tile = _Tile(context, builder, C.dtype, r, v, args[18])
                 c_rows = tile.at(pointer(context, builder, C, *args[2:4]), r, args[4])
                 offsets = [builder.load(builder.gep(where, [I64(i)])) for i in range(r)]
                 a_rows = [builder.gep(base, [offset]) for offset in offsets]
                 bias_row = pointer(context, builder, bias, *args[16:18])
-                sums = tile.begin(args[15], c_rows, bias_row, args[18])
-                sums = tile.loop(sums, args[14], a_rows, b_at, args[13], table, "a", args[18])
-                tile.end(sums, c_rows, args[18])
+                sums = tile.begin(args[15], c_rows, bias_row)
+                sums = tile.loop(sums, args[14], a_rows, b_at, args[13], table, "a")
+                tile.end(sums, c_rows)
 
             return _each(context, builder, args[0], args[1], shapes, emit)
 

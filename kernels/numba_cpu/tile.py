@@ -21,6 +21,11 @@ Sums start from what ``start`` says: ``ZERO``; ``SUMS``, what C holds; ``ROWS``,
 lanes of it are read and written (``taps`` reads no more of B either, so that B may be the user's
 array; packed panels are whole). K must be at least 1. Each sum is one chain of FMAs in the order of
 k: gamma_K of the direct bound.
+
+A partial vector is masked where masks have registers of their own. Elsewhere a mask would take one
+of 16 registers and a masked store some 12 cycles; there the last vector begins earlier instead, so
+that it ends where the row ends. What it shares with the vector before is computed twice, to the
+same sums. Only a row of less than a vector needs a mask.
 """
 
 from llvmlite import ir
@@ -29,6 +34,7 @@ from numba.extending import intrinsic
 
 from .vector import (
     I64,
+    MASKS,
     REGISTERS,
     emit_fma,
     emit_load,
@@ -45,13 +51,19 @@ ZERO, SUMS, ROWS, COLUMNS = 0, 1, 2, 3
 
 
 class _Tile:
-    """The emitter of one tile: ``rows`` x ``columns`` vectors over flat arrays of one dtype."""
+    """The emitter of one tile: ``rows`` x ``columns`` vectors over flat arrays of one dtype, of
+    which the last column's have ``last`` lanes.
+    """
 
-    def __init__(self, context, builder, dtype, rows, columns):
+    def __init__(self, context, builder, dtype, rows, columns, last):
         self.context, self.builder = context, builder
         self.vector = vector_of(dtype)
-        self.rows, self.columns = rows, columns
+        self.rows, self.columns, self.last = rows, columns, last
         self.cells = [(r, v) for r in range(rows) for v in range(columns)]
+        self.starts = [I64(v * self.vector.count) for v in range(columns)]
+        self.partial = MASKS or columns == 1
+        if not self.partial:
+            self.starts[-1] = builder.add(I64((columns - 2) * self.vector.count), last)
 
     def at(self, base, row, step):
         """``rows`` pointers, ``step`` elements apart, from ``base``."""
@@ -61,23 +73,23 @@ class _Tile:
         return found
 
     def column(self, base, v):
-        return self.builder.gep(base, [I64(v * self.vector.count)])
+        return self.builder.gep(base, [self.starts[v]])
 
-    def load(self, base, v, last):
+    def load(self, base, v):
         """Vector v of a row; the last one may be partial."""
         at = self.column(base, v)
-        if v == self.columns - 1:
-            return emit_load_first(self.builder, self.vector, at, last)
+        if self.partial and v == self.columns - 1:
+            return emit_load_first(self.builder, self.vector, at, self.last)
         return emit_load(self.builder, self.vector, at)
 
-    def store(self, value, base, v, last):
+    def store(self, value, base, v):
         at = self.column(base, v)
-        if v == self.columns - 1:
-            emit_store_first(self.builder, value, at, last)
+        if self.partial and v == self.columns - 1:
+            emit_store_first(self.builder, value, at, self.last)
         else:
             emit_store(self.builder, value, at)
 
-    def begin(self, start, c, bias, last):
+    def begin(self, start, c, bias):
         """The sums before the first step, by ``start``: one block a case, joined by phis."""
         b, zero = self.builder, ir.Constant(self.vector, [0.0] * self.vector.count)
         joined = b.append_basic_block("begin")
@@ -91,7 +103,7 @@ class _Tile:
             if number == ZERO:
                 values[number] = [zero for _ in self.cells]
             elif number == SUMS:
-                values[number] = [self.load(c[r], v, last) for r, v in self.cells]
+                values[number] = [self.load(c[r], v) for r, v in self.cells]
             elif number == ROWS:
                 rows = [
                     emit_splat(b, self.vector, b.load(b.gep(bias, [I64(r)])))
@@ -99,7 +111,7 @@ class _Tile:
                 ]
                 values[number] = [rows[r] for r, _ in self.cells]
             else:
-                columns = [self.load(bias, v, last) for v in range(self.columns)]
+                columns = [self.load(bias, v) for v in range(self.columns)]
                 values[number] = [columns[v] for _, v in self.cells]
             b.branch(joined)
         b.position_at_end(joined)
@@ -109,7 +121,7 @@ class _Tile:
                 phi.add_incoming(values[number][i], block)
         return sums
 
-    def loop(self, sums, steps, a, b_at, b_row, table, tabled, last):
+    def loop(self, sums, steps, a, b_at, b_row, table, tabled):
         """The loop over k; ``tabled`` names the operand that ``table`` places, or is empty."""
         b = self.builder
         before, body, done = b.block, b.append_basic_block("k"), b.append_basic_block("end")
@@ -125,7 +137,7 @@ class _Tile:
         offset = b.load(b.gep(table, [k])) if tabled else k
         row = b.gep(b_at, [offset]) if tabled == "b" else moving
         if tabled == "b":
-            vectors = [self.load(row, v, last) for v in range(self.columns)]
+            vectors = [self.load(row, v) for v in range(self.columns)]
         else:
             vectors = [emit_load(b, self.vector, self.column(row, v)) for v in range(self.columns)]
         new = list(carried)
@@ -144,21 +156,21 @@ class _Tile:
         b.position_at_end(done)
         return new
 
-    def end(self, sums, c, last):
+    def end(self, sums, c):
         for (r, v), value in zip(self.cells, sums, strict=True):
-            self.store(value, c[r], v, last)
+            self.store(value, c[r], v)
 
 
 def _emit(context, builder, kinds, rows, columns, c, a, b, table, tabled, steps, start, bias, last):
     """One tile; every operand is (its array's position in ``kinds``, array, offset, row)."""
-    tile = _Tile(context, builder, kinds[0].dtype, rows, columns)
+    tile = _Tile(context, builder, kinds[0].dtype, rows, columns, last)
     c_rows = tile.at(pointer(context, builder, kinds[0], c[0], c[1]), rows, c[2])
     a_rows = tile.at(pointer(context, builder, kinds[1], a[0], a[1]), rows, a[2])
     b_at = pointer(context, builder, kinds[2], b[0], b[1])
     bias_at = pointer(context, builder, kinds[3], bias[0], bias[1])
-    sums = tile.begin(start, c_rows, bias_at, last)
-    sums = tile.loop(sums, steps, a_rows, b_at, b[2], table, tabled, last)
-    tile.end(sums, c_rows, last)
+    sums = tile.begin(start, c_rows, bias_at)
+    sums = tile.loop(sums, steps, a_rows, b_at, b[2], table, tabled)
+    tile.end(sums, c_rows)
     return nothing(context)
 
 
