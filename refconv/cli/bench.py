@@ -134,7 +134,8 @@ def command(
 
 def _run(work: list[Any], options: Options, made: list[Record], writer: Writer | None) -> int:
     """Time every case; print the report, also of what an interruption left."""
-    from ..harness import bench, ceilings, networks
+    from ..harness import bench, ceilings, network_bench
+    from ..harness.networks import Network
     from ..harness.race import CLOCKS
     from . import bench_report, render
 
@@ -149,8 +150,8 @@ def _run(work: list[Any], options: Options, made: list[Record], writer: Writer |
         with render.progress(len(work)) as step:
             for case in work:
                 step(case.name)
-                whole = isinstance(case, networks.Network)
-                for row in (networks.bench if whole else bench.bench)(case, options):
+                timed = network_bench.bench if isinstance(case, Network) else bench.bench
+                for row in timed(case, options):
                     keep(row)
         keep(ceilings.measure(CLOCKS[options.clock]))
     except KeyboardInterrupt:

@@ -155,7 +155,8 @@ def judged(
 
 
 def batched(cases: Iterable[Any], batch: int) -> list[Any]:
-    """The cases with another batch size (of a network, its input's first axis), and a name that says so.
+    """The cases with another batch size, of a network its input's first axis, and a name that
+    says so.
 
     Raises:
         UnsupportedError: a case has no batch.
