@@ -42,7 +42,7 @@ def bench(case: Any, options: Options) -> Iterator[Bench]:
 
 def _way(case: Any, way: str, trials: list[Trial], options: Options) -> list[Bench]:
     """All rows of one way: judge, time together, judge again."""
-    problem = case.problem
+    problem, threads = case.problem, torch.get_num_threads()
     entries: list[Entry] = []
     twins: list[tuple[Contestant, Entry]] = []
     for who in contestants.of(problem, way, options):
@@ -52,9 +52,11 @@ def _way(case: Any, way: str, trials: list[Trial], options: Options) -> list[Ben
         if same:  # fast chose what strict chose: one measurement is both
             twins.append((who, same[0]))
             continue
-        _judge(entry, problem, way, trials)
+        judge(entry, problem, way, trials)
         entries.append(entry)
-    timed_rows(entries, options, lambda e, taken: _judge_launch(e, taken, problem, trials[-1]))
+    timed_rows(
+        entries, options, threads, lambda e, taken: _judge_launch(e, taken, problem, trials[-1])
+    )
     rows = [e.row for e in entries]
     return rows + [changed(e.row, accuracy=who.accuracy) for who, e in twins]
 
@@ -89,7 +91,7 @@ def blank(case: Any, way: str, who: Contestant, options: Options, reason: str = 
     )
 
 
-def _judge(entry: Entry, problem: Any, way: str, trials: list[Trial]) -> None:
+def judge(entry: Entry, problem: Any, way: str, trials: list[Trial]) -> None:
     """Run on all data in guarded memory; what passes gets the call that is timed."""
     who, row = entry.who, entry.row
     if row.reason:

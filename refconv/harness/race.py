@@ -73,14 +73,17 @@ class Entry:
 
 
 def timed_rows(
-    entries: list[Entry], options: Options, judge: Callable[[Entry, Taken], None]
+    entries: list[Entry],
+    options: Options,
+    threads: int,
+    judge: Callable[[Entry, Taken], None],
 ) -> None:
     """Time those that have a call together and write it into their rows.
 
     Args:
+        threads: that torch had before any candidate ran.
         judge: says of a last timed launch whether it was right; if not, it takes the call away.
     """
-    threads = torch.get_num_threads()
     racing = started([e for e in entries if e.call is not None])
     taken = race(racing, options, threads)
     for entry in racing:
