@@ -104,9 +104,10 @@ def draw(report: Report) -> str:
                 y = [time * (value / last) ** POWER[axis] for value, _ in points]
                 panel.plot([value for value, _ in points], y, color="#bbbbbb", linestyle=":",
                            zorder=0, label="the work")  # fmt: skip
-            lowest = min((ms for key, p in found.items() for _, ms in p), default=1e-3)
-            panel.set_ylim(bottom=lowest / 2)
             panel.grid(alpha=0.25)
+        every = [ms for points in found.values() for _, ms in points]
+        panels[0].set_ylim(min(every) / 2, max(every) * 2)  # not down to where the work alone goes
+        panels[0].yaxis.set_major_formatter("{x:g}")
         panels[0].set_ylabel("ms a call")
         panels[0].legend(frameon=False)
         figure.suptitle(report.machine[0], fontsize=8)
