@@ -8,7 +8,7 @@ answer. The turns themselves are ``race``'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from .judging import Trial, changed
 from .networks import Network
 from .race import Entry, Options, Taken, failed, timed_rows
 from .records import Bench, Check
+from .remembering import remembered
 
 
 def bench(case: Any, options: Options) -> Iterator[Bench]:
@@ -36,6 +37,8 @@ def bench(case: Any, options: Options) -> Iterator[Bench]:
         return
     backward = any(way not in ("fprop", "indices") for way in ways)
     trials = make_trials(case.problem, judging.Options(backward=backward, seed=options.seed))
+    for trial in trials:  # each is judged before the timing and behind it
+        trial.expected = [remembered(e) for e in trial.expected]
     for way in ways:
         yield from _way(case, way, trials, options)
 
@@ -91,8 +94,18 @@ def blank(case: Any, way: str, who: Contestant, options: Options, reason: str = 
     )
 
 
-def judge(entry: Entry, problem: Any, way: str, trials: list[Trial]) -> None:
-    """Run on all data in guarded memory; what passes gets the call that is timed."""
+def judge(
+    entry: Entry,
+    problem: Any,
+    way: str,
+    trials: list[Trial],
+    part: Callable[[Any], Any] = lambda found: found,
+) -> None:
+    """Run on all data in guarded memory; what passes gets the call that is timed.
+
+    Args:
+        part: what of the results is judged, where the trials expect only some of them.
+    """
     who, row = entry.who, entry.row
     if row.reason:
         return
@@ -113,7 +126,7 @@ def judge(entry: Entry, problem: Any, way: str, trials: list[Trial]) -> None:
         except Exception as error:  # whatever one candidate does, the others must still run
             entry.row = failed(row, who, error)
             return
-        entry.row = row = judged(row, who, found, problem, trial, "")
+        entry.row = row = judged(row, who, part(found), problem, trial, "")
         if row.status in ("wrong", "error"):
             return
     entry.call = call
@@ -169,12 +182,17 @@ def batched(cases: Iterable[Any], batch: int) -> list[Any]:
             shape = (batch, *case.shape[1:])
             made.append(replace(case, name=f"{case.name}_N{batch}", shape=shape))
             continue
-        problem = case.problem
-        if getattr(problem, "batch", None) is not None:
-            problem = replace(problem, batch=batch)
-        elif len(getattr(problem, "lead", ())) == 2:
-            problem = replace(problem, lead=(batch, problem.lead[1]))
-        else:
-            raise UnsupportedError(f"--batch: {case.name} ({problem.op}) has no batch axis")
+        problem = with_batch(case.problem, batch)
+        if problem is None:
+            raise UnsupportedError(f"--batch: {case.name} ({case.problem.op}) has no batch axis")
         made.append(replace(case, name=f"{case.name}_N{batch}", problem=problem))
     return made
+
+
+def with_batch(problem: Any, batch: int) -> Any:
+    """The problem with another batch size; None where it has no batch axis."""
+    if getattr(problem, "batch", None) is not None:
+        return replace(problem, batch=batch)
+    if len(getattr(problem, "lead", ())) == 2:
+        return replace(problem, lead=(batch, problem.lead[1]))
+    return None

@@ -1,11 +1,11 @@
 """Whole networks in the benchmark: torch's eager run beside the model that ``nn.convert`` makes.
 
 Before they are timed, every layer that is converted is judged on the very inputs that torch's got,
-within the proven bound, and the converted model runs in poisoned and guarded memory. Of the whole
-no bound can be proven, since errors travel from layer to layer: as in ``whole``, torch's own
-distance from float64 is the measure of ours. Its result, before and behind the timing, is wrong
-where it is not finite or has another shape or dtype, and suspect if it is ``DRIFT`` times as far
-from float64 as torch's.
+within the proven bound (of a batch the first and the last image), and the converted model runs in
+poisoned and guarded memory. Of the whole no bound can be proven, since errors travel from layer to
+layer: as in ``whole``, torch's own distance from float64 is the measure of ours. Its result, before
+and behind the timing, is wrong where it is not finite or has another shape or dtype, and suspect if
+it is ``DRIFT`` times as far from float64 as torch's.
 
 Functions of the family in a ``forward`` stay torch's, as ``nn.convert`` leaves them. A training
 step is forward and backward of the parameters, batch norm in training, dropout left out: its draws
@@ -15,8 +15,8 @@ would make two different networks.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,18 @@ import torch
 
 from .. import guard, nn
 from ..errors import RefconvError, UsageError
+from ..notation import input_shape
 from ..oracle import inputs, reference
 from . import bench as layers
 from . import capture, cases, environment, judging, models, passes, whole
 from .contestants import Contestant
 from .judging import changed
+from .network_target import Target, bound_call, judged, mode
 from .networks import WAYS, Network
 from .passes import exists
 from .race import Entry, Options, Taken, failed, timed_rows
-from .records import Bench, Check
+from .records import Bench
+from .remembering import remembered
 
 
 def bench(network: Network, options: Options) -> Iterator[Bench]:
@@ -60,25 +63,60 @@ def _faults(
             continue
         seen.add(problem)
         case, mine = cases.Case(name, problem, "", name), [w for w in ways if exists(problem, w)]
-        trial = _trial(problem, call, "train" in mine, options.seed)
+        images = _images(problem)
+        trial = _trial(problem, call, images, "train" in mine, options.seed)
         for key in [(w, c) for w in mine for c in who if (w, c) not in found]:
             entry = Entry(key[1], layers.blank(case, key[0], key[1], options))
-            layers.judge(entry, problem, key[0], [trial])
+            layers.judge(entry, problem, key[0], [trial], partial(_part, key[0], images))
             if entry.row.status != "ok":
                 found[key] = entry.row.status, f"{name}: {entry.row.reason}"
     return found
 
 
-def _trial(problem: Any, call: capture.Call, backward: bool, seed: int) -> judging.Trial:
-    """What torch's layer got, with what the reference says of it and of its gradients."""
+def _images(problem: Any) -> list[int]:
+    """The images of a batch that are judged, first and last; nothing: all.
+
+    The layer runs on the whole batch. A float64 reference of all of it, with the bounds of
+    Winograd, would take minutes a layer.
+    """
+    small = layers.with_batch(problem, 2)
+    count = input_shape(problem)[0]
+    return [0, count - 1] if small is not None and count > 2 else []
+
+
+def _trial(
+    problem: Any, call: capture.Call, images: list[int], backward: bool, seed: int
+) -> judging.Trial:
+    """What torch's layer got, with what the reference says of these images and their gradients;
+    the others' results get no gradient.
+    """
     arrays = call.arrays()
     grad = inputs.gradient(problem, "real", seed) if backward else None
-    trial = judging.Trial("real", arrays, grad)
-    trial.expected = reference.forward(problem, arrays)
-    if grad is not None:
-        trial.expected += reference.backward(problem, arrays, grad)
-    trial.doubts = judging.doubts(problem, trial)
-    return trial
+    small, some, part = problem, arrays, grad
+    if images:
+        small = layers.with_batch(problem, len(images))
+        some = arrays | {"input": arrays["input"][images].contiguous()}
+        if grad is not None:
+            part = grad[images].contiguous()
+            grad = torch.zeros_like(grad).index_copy_(0, torch.tensor(images), part)
+    trial = judging.Trial("real", some, part)
+    trial.expected = reference.forward(small, some)
+    if part is not None:
+        trial.expected += reference.backward(small, some, part)
+    found = judging.doubts(small, trial)
+    expected = [remembered(e) for e in trial.expected]
+    return judging.Trial("real", arrays, grad, expected, found)
+
+
+def _part(way: str, images: list[int], found: Any) -> Any:
+    """Of the results of ``way``, these images; a weight's gradient has none."""
+    values = found if isinstance(found, tuple | list) else (found,)
+    if not images:
+        return values
+    return tuple(
+        value[images] if name in ("output", "indices", "grad_input") else value
+        for name, value in zip(passes.RESULTS[way], values, strict=False)
+    )
 
 
 def _way(
@@ -91,7 +129,7 @@ def _way(
 ) -> list[Bench]:
     """All rows of one way: judge, time together, judge again."""
     threads = torch.get_num_threads()
-    torch_module = _mode(copy.deepcopy(model.module), way)
+    torch_module = mode(copy.deepcopy(model.module), way)
     target = Target.of(model, way, torch_module, options.seed)
     entries: list[Entry] = []
     twins: list[tuple[Contestant, Entry]] = []
@@ -160,119 +198,6 @@ def _algorithms(model: whole.Model, way: str, who: Contestant) -> tuple[Any, ...
     return tuple(who.algorithms(p, way) for _, p in converted if not isinstance(p, RefconvError))
 
 
-def _mode(module: torch.nn.Module, way: str) -> torch.nn.Module:
-    """As it is in that way: in training, but without dropout, or in evaluation."""
-    module.train(way == "train")
-    for layer in module.modules():
-        if isinstance(layer, torch.nn.modules.dropout._DropoutNd):
-            layer.eval()
-    return module
-
-
-def call(
-    module: torch.nn.Module, x: torch.Tensor, grads: list[torch.Tensor] | None
-) -> Callable[[], Any]:
-    """What is timed: the forward or, with gradients of its results, the training step, which
-    returns them behind the results.
-    """
-    if grads is None:
-        return lambda: module(x)
-    wanted = [p for p in module.parameters() if p.requires_grad]
-
-    def step() -> Any:
-        with torch.enable_grad():
-            y = module(x)
-        ends = [t for t in capture.tensors(y) if t.requires_grad]
-        return (y, *torch.autograd.grad(ends, wanted, grads, allow_unused=True))
-
-    return step
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the results of one way are compared with.
-
-    Args:
-        grads: of the model's results, for a training step.
-        exact: in float64; ``own``: torch's in the model's dtype.
-        outputs: how many of them are the model's results; gradients follow.
-    """
-
-    grads: list[torch.Tensor] | None
-    exact: tuple[torch.Tensor, ...]
-    own: tuple[torch.Tensor, ...]
-    outputs: int
-
-    @classmethod
-    def of(cls, model: whole.Model, way: str, module: torch.nn.Module, seed: int) -> Target:
-        """Of torch's own runs."""
-        if way == "fprop":
-            own, wide = model.own.output, model.wide.output
-            return cls(None, wide, own, len(own))
-        rng = np.random.default_rng([seed, 1])
-        grads = [
-            torch.from_numpy(rng.standard_normal(tuple(t.shape))).to(t.dtype)
-            for t in _differentiable(module, model.x)
-        ]
-        own = capture.tensors(call(copy.deepcopy(module), model.x, grads)())
-        double = copy.deepcopy(module).double()
-        wide = capture.tensors(call(double, model.x.double(), [g.double() for g in grads])())
-        return cls(grads, wide, own, len(model.own.output))
-
-    def checks(self, results: Any) -> tuple[list[Check], str]:
-        """The distances of results, gradients as the worst of them, and why they are suspect."""
-        found = capture.tensors(results)
-        if len(found) != len(self.own):
-            reason = f"{len(found)} results, torch has {len(self.own)}"
-            return [Check(result="output", data="real", ok=False, kind="shape", reason=reason)], ""
-        worst: dict[str, tuple[float, Check]] = {}
-        for i, (got, want, own) in enumerate(zip(found, self.exact, self.own, strict=True)):
-            name = "output" if i < self.outputs else "gradients"
-            check = judged((got,), (want,), (own,), name)
-            theirs = whole.distance((own,), (want,), (own,), name, "real")
-            times = further(check, theirs, want)
-            if name not in worst or not check.ok or (worst[name][1].ok and times > worst[name][0]):
-                worst[name] = times, check
-        texts = [f"{name}: {told}" for name, (times, _) in worst.items() if (told := drifts(times))]
-        return [check for _, check in worst.values()], "; ".join(texts)
-
-
-def _differentiable(module: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
-    with torch.enable_grad():
-        found = capture.tensors(copy.deepcopy(module)(x))
-    return [t for t in found if t.requires_grad]
-
-
-def judged(got: Any, want: Any, own: Any, name: str) -> Check:
-    """The distance from float64; wrong where that is not finite though float64 and torch are."""
-    check = whole.distance(got, want, own, name, "real")
-    known = all(bool(torch.isfinite(t).all()) for t in (*want, *own) if t.is_floating_point())
-    if check.ok and check.cells and check.max_error is None and known:
-        reason = f"{name}: not finite where float64 is, at {list(check.worst or ())}"
-        return changed(check, ok=False, kind="value", reason=reason)
-    return check
-
-
-def further(ours: Check, theirs: Check, want: torch.Tensor) -> float:
-    """How many times as far from float64 as torch is, or as one rounding of the largest value."""
-    if ours.max_error is None or not want.numel():
-        return 0.0
-    kind = getattr(torch, ours.dtype) if ours.dtype else want.dtype
-    least = (
-        float(want.detach().abs().max()) * torch.finfo(kind).eps / 2
-        if kind.is_floating_point
-        else 0.0
-    )
-    return ours.max_error / max(theirs.max_error or 0.0, least, 1e-300)
-
-
-def drifts(times: float) -> str:
-    """Why a result is suspect, or nothing."""
-    if times < whole.DRIFT:
-        return ""
-    return f"{times:,.0f} times as far from float64 as torch"
-
-
 def _judge(entry: Entry, model: whole.Model, torch_module: torch.nn.Module, target: Target) -> None:
     """Run the whole in guarded memory; what passes gets the call that is timed."""
     who, row = entry.who, entry.row
@@ -282,7 +207,7 @@ def _judge(entry: Entry, model: whole.Model, torch_module: torch.nn.Module, targ
             if who.ours:
                 module = nn.convert(torch_module, who.backend)
                 entry.row = row = _path(row, model, nn.convert(model.module, who.backend))
-            made = call(module, model.x, target.grads)
+            made = bound_call(module, model.x, target.grads)
             with guard.checked():
                 results = made()
     except guard.GuardError as error:

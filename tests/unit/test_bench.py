@@ -10,12 +10,20 @@ import torch
 
 from refconv import cli, dispatch, guard, settings
 from refconv.cli import bench_report
-from refconv.harness import bench, contestants, environment, keeping, passes, peers, race, timing
+from refconv.harness import (
+    bench,
+    contestants,
+    environment,
+    keeping,
+    passes,
+    peers,
+    race,
+    timing,
+)
 from refconv.harness.cases import load
 from refconv.harness.contestants import Contestant
 from refconv.harness.race import Options, Taken
 from refconv.harness.records import BENCH, Bench, Ceilings, Environment, encode, read
-from refconv.harness.scaling import cases as scaled
 from refconv.harness.statistics import chance, median_interval
 
 CASE = "conv2d x[2,3,9,9] w[4,3,3,3] b p1"
@@ -273,16 +281,6 @@ def test_another_batch_is_another_case():
     assert conv.problem.output_shape[0] == 16
     assert conv.name.endswith("_N16")
     assert pool.problem.output_shape == (16, 3, 4, 4)
-
-
-def test_the_work_of_scaling_grows_over_two_decades():
-    found = scaled()
-    assert len({c.name for c in found}) == len(found) == 24
-    by = {axis: [c for c in found if f"/{axis}/" in c.name] for axis in "NCH"}
-    for axis, some in by.items():
-        macs = [c.problem.macs for c in some]
-        assert macs == sorted(macs)
-        assert macs[-1] / macs[0] >= (100 if axis == "N" else 10_000)
 
 
 def test_a_peer_that_is_not_here_says_so(monkeypatch):

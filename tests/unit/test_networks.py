@@ -103,7 +103,18 @@ def test_one_wrong_element_in_a_layer_gets_no_time(monkeypatch):
     torch_row, ours = rows()
     assert torch_row.timing is not None
     assert (ours.status, ours.timing) == ("wrong", None)
-    assert ours.reason.startswith("LeNet.conv2: output on real data: 1 of 6,400 wrong")
+    assert ours.reason.startswith("LeNet.conv2: output on real data: 1 of 3,200 wrong")
+
+
+def test_of_a_batch_the_last_image_is_judged(monkeypatch):
+    """The layer runs on all of them, the reference is of two."""
+
+    def fault(out):
+        out[-1, 0, 0, 0] += 1e-3
+
+    planted(monkeypatch, fault, when=lambda out: out.shape[1] == 16)
+    ours = rows(shape="8x3x32x32")[1]
+    assert ours.reason.startswith("LeNet.conv2: output on real data: 1 of 3,200 wrong")
 
 
 def test_a_wrong_gradient_of_a_layer_gets_no_time(monkeypatch):
