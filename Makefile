@@ -24,5 +24,5 @@ bench: ## time every layer of the set cpu, one group a layer (BENCH="-k rn_64" f
 	$(PYTHON) -m pytest bench -n 0 --benchmark-only --benchmark-columns=median,iqr,rounds \
 		--benchmark-sort=fullname $(BENCH)
 
-readme: ## regenerate what stands between markers in the READMEs
+readme: ## regenerate what stands between markers in the READMEs and docs/reference, and the pictures
 	$(PYTHON) docs/readme.py

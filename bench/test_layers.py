@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from refconv.backends import get
-from refconv.harness import bench, cases, environment, judging, passes
+from refconv.harness import bench, cases, environment, judging, passes, race
 from refconv.harness.compare import make_trials
 from refconv.harness.contestants import Contestant
 
@@ -46,7 +46,7 @@ def trials(case):
 def test_forward(benchmark, case, backend):
     benchmark.group = case.name
     who, trial = Contestant(backend, "" if backend == "torch" else "fast"), trials(case)
-    row = bench.blank(case, "fprop", who, bench.Options())
+    row = bench.blank(case, "fprop", who, race.Options())
 
     def verify(result):
         made = bench.judged(row, who, result, case.problem, trial, "")

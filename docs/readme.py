@@ -1,14 +1,14 @@
-"""Regenerate what stands between markers in the READMEs, from the registry and recorded runs.
+"""Regenerate what stands between markers in the pages, from the registry and recorded runs.
 
-``python docs/readme.py`` rewrites README.md, README.zh.md and the picture; ``--check`` only says
-what is stale (exit 1). Figures come from the records under bench/history and from nowhere else.
+``python docs/readme.py`` rewrites the READMEs, the pages in ``PAGES`` and the pictures; ``--check``
+only says what is stale (exit 1). Figures come from the records under bench/history and from nowhere
+else. The chart of scaling needs matplotlib, but only once its record changed.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -19,21 +19,24 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 from refconv.backends import SLOTS, registry
-from refconv.cli.bench_report import Report as BenchReport
 from refconv.cli.bench_report import show
 from refconv.cli.render import Report
 from refconv.cli.tables import set_table, totals
 from refconv.harness.records import Environment, Result, read
 from refconv.oracle.check.report import Report as CheckReport
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where this is loaded as a module
+import scaling
+import speed
+
 ROOT = Path(__file__).resolve().parent.parent
 HISTORY = ROOT / "bench" / "history" / "cpu-epyc-2core"
 SAMPLE, CLASSICS = HISTORY / "readme-sample.jsonl", HISTORY / "classics.jsonl"
 CHECK = HISTORY / "check-sample.json"
-#: Made by ``refconv bench cpu --save cpu``.
-BENCH = max((ROOT / "bench" / "history").glob("*/cpu.jsonl"), default=HISTORY / "cpu.jsonl")
 PICTURE = ROOT / "docs" / "images" / "compare.svg"
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
+REFERENCE = ROOT / "docs" / "reference"
+PAGES = [*READMES, REFERENCE / "cpu-layers.md", REFERENCE / "bench.md"]
 
 
 def report(path: Path) -> Report:
@@ -86,7 +89,7 @@ def sample() -> str:
     return f"```\n$ {command(made)}\n{printed(made)}\n```"
 
 
-def speed() -> str:
+def classics() -> str:
     """The classics, and the machine that they were timed on."""
     made = report(CLASSICS)
     console = Console(file=io.StringIO(), width=110, highlight=False)
@@ -119,23 +122,29 @@ def checked() -> str:
     return f"```\n$ refconv check {made.name}\n{rows}\n```"
 
 
-def bench() -> str:
-    """The recorded benchmark: its table, what it comes to, and the machine."""
-    made = BenchReport.of(list(read(BENCH)))
-    words = shlex.split(made.run.command)
-    for option in ("--save", "--records"):  # where it was kept is not how it is made
-        if option in words:
-            del words[words.index(option) : words.index(option) + 2]
+def layers(name: str) -> str:
+    """A recorded benchmark: its table, what it comes to, and the machine."""
+    made = speed.recorded(name)
+    if made is None:
+        return speed.unrecorded(name)
     out = io.StringIO()
     with redirect_stdout(out):
         show(made)
     rows = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
-    return f"```\n$ {shlex.join(words)}\n{rows}\n```"
+    return f"```\n$ {speed.command(made)}\n{rows}\n```"
 
 
-BLOCKS = {"support": support, "sample": sample, "speed": speed, "check": checked}
-if BENCH.exists():  # once it is recorded, the READMEs must show it
-    BLOCKS["bench"] = bench
+BLOCKS = {
+    "support": support,
+    "sample": sample,
+    "speed": classics,
+    "check": checked,
+    "classes": speed.classes,
+    "networks": speed.networks,
+    "layers": lambda: layers("cpu"),
+    "training": lambda: layers("cpu-train"),
+    "scaling": speed.growth,
+}
 
 
 def rewritten(text: str) -> str:
@@ -150,23 +159,20 @@ def rewritten(text: str) -> str:
 
 def main(check: bool) -> int:
     """Rewrite what is stale, or with ``check`` name it."""
-    stale = []
-    for path in READMES:
-        before = path.read_text()
-        after = rewritten(before)
-        if before != after:
-            stale.append(path.name)
-            if not check:
-                path.write_text(after)
-    svg = picture()
-    if not PICTURE.exists() or PICTURE.read_text() != svg:
-        stale.append(PICTURE.name)
-        if not check:
-            PICTURE.parent.mkdir(parents=True, exist_ok=True)
-            PICTURE.write_text(svg)
-    if check and stale:
-        print(f"stale: {', '.join(stale)}; run: make readme")
-    return 1 if check and stale else 0
+    wanted = {path: rewritten(path.read_text()) for path in PAGES} | {PICTURE: picture()}
+    stale = [p for p, text in wanted.items() if not p.exists() or p.read_text() != text]
+    made = speed.recorded("scaling")
+    drawn = scaling.PICTURE.read_text() if scaling.PICTURE.exists() else ""
+    if made is not None and scaling.mark(made) not in drawn:
+        stale.append(scaling.PICTURE)
+    if check:
+        if stale:
+            print(f"stale: {', '.join(p.name for p in stale)}; run: make readme")
+        return 1 if stale else 0
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(scaling.draw(made) if path == scaling.PICTURE else wanted[path])
+    return 0
 
 
 if __name__ == "__main__":

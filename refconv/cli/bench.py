@@ -14,7 +14,7 @@ import typer
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..harness.bench import Options
+    from ..harness.race import Options
     from ..harness.records import Record, Writer
 
 EPILOG = (
@@ -30,7 +30,8 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="CASE",
-            help="A set (cpu, general, resnet50), a case of it, or one problem. Default: cpu.",
+            help="A set (cpu, general, resnet50), a case of it, one problem; networks, or a model "
+            "(model.py:Net). Default: cpu.",
             show_default=False,
         ),
     ] = None,
@@ -97,10 +98,10 @@ def command(
         os.environ["NUMBA_NUM_THREADS"] = str(max(threads, os.cpu_count() or 1))
     ways = _ways(passes)
 
-    from ..harness import bench, contestants, environment
+    from ..harness import contestants, environment, race
     from ..harness import records as kept
 
-    options = bench.Options(
+    options = race.Options(
         backends=tuple(backend or ["numba"]),
         ways=ways,
         accuracies=ACCURACIES[accuracy],
@@ -119,6 +120,7 @@ def command(
     )
     contestants.check(options)
     work = _cases(cases or [DEFAULT_SET], in_shape, dtype, only, batch, scaling)
+    _refuse_networks(work, options)
     path = None if no_records else _path(records, save)
     writer = None if path is None else kept.Writer(path)
     made: list[Record] = [kept.stamped(run)]
@@ -132,8 +134,9 @@ def command(
 
 def _run(work: list[Any], options: Options, made: list[Record], writer: Writer | None) -> int:
     """Time every case; print the report, also of what an interruption left."""
-    from ..harness import ceilings
-    from ..harness.bench import CLOCKS, bench
+    from ..harness import bench, ceilings, network_bench
+    from ..harness.networks import Network
+    from ..harness.race import CLOCKS
     from . import bench_report, render
 
     def keep(record: Record) -> None:
@@ -147,7 +150,8 @@ def _run(work: list[Any], options: Options, made: list[Record], writer: Writer |
         with render.progress(len(work)) as step:
             for case in work:
                 step(case.name)
-                for row in bench(case, options):
+                timed = network_bench.bench if isinstance(case, Network) else bench.bench
+                for row in timed(case, options):
                     keep(row)
         keep(ceilings.measure(CLOCKS[options.clock]))
     except KeyboardInterrupt:
@@ -188,6 +192,17 @@ def _refuse(
         raise UsageError("--records, --save and --no-records exclude each other")
 
 
+def _refuse_networks(work: list[Any], options: Options) -> None:
+    """What cannot be asked of a whole network, before it runs."""
+    from ..harness.networks import WAYS, Network
+
+    names = [case.name for case in work if isinstance(case, Network)]
+    if names and not set(options.ways) & set(WAYS):
+        raise UsageError(f"--passes: {names[0]} is a whole network, it has {', '.join(WAYS)}")
+    if names and options.all_algorithms:
+        raise UsageError(f"--all-algorithms: {names[0]} is a whole network; give layers")
+
+
 def _ways(text: str) -> tuple[str, ...]:
     known = ("fprop", "indices", "dgrad", "wgrad", "train")
     words = _words(text)
@@ -210,13 +225,14 @@ def _cases(
 ) -> list[Any]:
     """The cases that are timed, each read before the first one runs."""
     from ..harness import cases as sets
+    from ..harness import networks
     from ..harness.bench import batched
     from ..harness.scaling import cases as scaled
 
-    if scaling:
-        found = scaled()
-    else:
-        found = [c for s in specs for c in sets.load(s, in_shape=in_shape, dtype=dtype)]
+    found: list[Any] = list(scaled()) if scaling else []
+    for spec in () if scaling else specs:
+        load = networks.load if networks.named(spec) else sets.load
+        found += load(spec, in_shape=in_shape, dtype=dtype)
     if only:
         fits = [p if set(p) & set("*?[") else f"*{p}*" for p in only]
         chosen = [c for c in found if any(fnmatch.fnmatchcase(c.name, p) for p in fits)]

@@ -14,6 +14,8 @@ from .cells import STYLE, geomean, three
 FAILED = ("wrong", "suspect", "error", "doubt")
 #: What the second mean leaves out: there torch is so slow that nothing else would show.
 LEFT_OUT = "pooling and dw31"
+#: The op of a whole network.
+MODEL = "model"
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,11 @@ class Report:
         each = {(r.case, r.label, r.way, r.backend, r.algorithm): r for r in self.ours}.values()
         count = Counter(r.status for r in each)
         timed = [r for r in each if r.timing]
-        layers = len({(r.case, r.label) for r in timed})
-        parts = [f"{len(timed)} timings of {layers} layer{'s' * (layers != 1)}, each verified"]
+        layers = {(r.case, r.label) for r in timed if r.op != MODEL}
+        networks = {(r.case, r.label) for r in timed if r.op == MODEL}
+        named = [_count(len(layers), "layer")] if layers or not networks else []
+        named += [_count(len(networks), "network")] if networks else []
+        parts = [f"{_count(len(timed), 'timing')} of {' and '.join(named)}, each verified"]
         parts += [f"{count['noise']} inconclusive: noise"] if count["noise"] else []
         parts += [f"{len(self.failed)} NOT RIGHT"] if self.failed else []
         parts += [f"{count['skipped']} skipped"] if count["skipped"] else []
@@ -86,14 +91,16 @@ class Report:
 
     @property
     def means(self) -> list[str]:
-        """``geomean ratio`` of each pass, backend and accuracy, without and with what is left out.
+        """``geomean ratio`` of each pass, backend and accuracy, without and with what is left out;
+        of networks by themselves.
 
         Rows whose ratio decides nothing count, those that had too few quiet rounds do not.
         """
-        groups: dict[tuple[str, str, str], list[Bench]] = {}
+        groups: dict[tuple[str, str, str, str], list[Bench]] = {}
         many = len({r.backend for r in self.ours}) > 1
         for r in self.ours:
-            key = (r.way, r.backend if many else "", r.accuracy)
+            whole = "networks" if r.op == MODEL else ""
+            key = (whole, r.way, r.backend if many else "", r.accuracy)
             groups.setdefault(key, []).append(r)
         lines = [_mean(" ".join(filter(None, key)), rows) for key, rows in groups.items()]
         return [line for line in lines if line]
@@ -133,14 +140,19 @@ def _mean(name: str, rows: Sequence[Bench]) -> str:
     core = {r: x for r, x in ratios.items() if not left_out(r)}
     shown = core or ratios
     slowest = max(shown, key=lambda r: shown[r])
-    layers = f"layer{'s' * (len(shown) > 1)}"
-    text = f"geomean ratio {name}: {geomean(list(shown.values())):.3f} of {len(shown)} {layers}"
+    of = _count(len(shown), "network" if slowest.op == MODEL else "layer")
+    text = f"geomean ratio {name}: {geomean(list(shown.values())):.3f} of {of}"
     if core and len(core) < len(ratios):
         whole = geomean(list(ratios.values()))
         text += f" ({whole:.3f} of {len(ratios)} with {LEFT_OUT})"
     text += f"; most {shown[slowest]:.2f} {slowest.case}"
     lost = sum(r.status == "noise" and r not in ratios for r in rows)
     return text + (f"; {lost} not counted: noise" if lost else "")
+
+
+def _count(number: int, name: str) -> str:
+    """``2 layers``."""
+    return f"{number} {name}{'s' * (number != 1)}"
 
 
 def left_out(row: Bench) -> bool:
@@ -155,9 +167,14 @@ def show(report: Report) -> None:
     screen.line(out, report.headline, style)
     if report.algorithms:
         screen.table(out, bench_tables.algorithms(report.rows))
-        lines = bench_tables.regrets(report.rows)
+        lines = bench_tables.regret_lines(report.rows)
     else:
-        screen.table(out, bench_tables.layers(report.rows, report.peak))
+        layers = [r for r in report.rows if r.op != MODEL]
+        networks = [r for r in report.rows if r.op == MODEL]
+        if layers:
+            screen.table(out, bench_tables.layers(layers, report.peak))
+        if networks:
+            screen.table(out, bench_tables.networks(networks))
         lines = []
     for text in [*lines, *report.means]:
         screen.line(out, f"  {text}", "bold")
@@ -180,9 +197,13 @@ def _notes(report: Report) -> list[str]:
         "times in ms; ratio = ours / torch, median of rounds and its 95 % interval",
         f"{lost:,} of {sum(len(t.clean) for t in dirty):,} rounds discarded: others were busy",
     ]
-    if not report.algorithms:
+    if not report.algorithms and any(r.op != MODEL for r in report.rows):
         notes.append(
             "noise: rms error in units of expected rounding, ours/torch; %: of the ceiling"
+        )
+    if any(r.op == MODEL for r in report.rows):
+        notes.append(
+            "distance: of a network's output (train: of its gradients) from float64, ours/torch"
         )
     if any(r.timing and r.timing.busy for r in report.rows):
         notes.append("* too few quiet rounds: all are shown, none is to be trusted")

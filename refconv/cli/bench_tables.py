@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from ..harness.records import Bench, Ceilings
+from ..harness.regret import RIGHT, regrets
 from .cells import STYLE, geomean, three
 from .tables import grid
 
@@ -24,25 +25,53 @@ def groups(rows: Sequence[Bench]) -> dict[Key, list[Bench]]:
 
 def layers(rows: Sequence[Bench], peak: Ceilings | None) -> Table:
     """Torch, ours, ratio, algorithm, rate and share of the ceiling, errors of both."""
-    several = {
+    several = _several(rows)
+    heads = ["layer", "torch", "ours", "ratio", *several, "algorithm", "rate", "%", "noise"]
+    table = grid(*heads, right=[heads.index(n) for n in ("torch", "ours", "rate", "%")])
+    for cells, row, peer in _beside(rows, several):
+        table.add_row(*cells, row.algorithm, *_rate(row, peak), _noises(row, peer))
+    return table
+
+
+def networks(rows: Sequence[Bench]) -> Table:
+    """Whole networks: torch, ours, ratio, and how far both are from float64."""
+    several = _several(rows)
+    heads = ["network", "torch", "ours", "ratio", *several, "distance"]
+    table = grid(*heads, right=[heads.index(n) for n in ("torch", "ours")])
+    for cells, row, peer in _beside(rows, several):
+        table.add_row(*cells, f"{_distance(row)}/{_distance(peer)}")
+    return table
+
+
+def _several(rows: Sequence[Bench]) -> list[str]:
+    """Columns that are needed only where rows differ in them."""
+    many = {
         "way": len({r.way for r in rows}) > 1,
         "backend": len({r.backend for r in rows}) > 2,
         "accuracy": len({r.accuracy for r in rows if r.accuracy}) > 1,
     }
-    heads = ["layer", "torch", "ours", "ratio", *(n for n, many in several.items() if many)]
-    heads += ["algorithm", "rate", "%", "noise"]
-    table = grid(*heads, right=[heads.index(n) for n in ("torch", "ours", "rate", "%")])
+    return [name for name, needed in many.items() if needed]
+
+
+def _beside(
+    rows: Sequence[Bench], several: list[str]
+) -> Iterator[tuple[list[str | Text], Bench, Bench | None]]:
+    """Each of our rows with the cells that every table begins with, and torch's row."""
     for (case, _, _), together in groups(rows).items():
         peer = next((r for r in together if r.backend == "torch"), None)
         first = True
         for row in _merged([r for r in together if r.backend != "torch"]):
             cells: list[str | Text] = [case, _ms(peer)] if first else ["", ""]
-            cells += [_ms(row), _ratio(row)]
-            cells += [getattr(row, name) for name, many in several.items() if many]
-            cells += [row.algorithm, *_rate(row, peak), _noises(row, peer)]
-            table.add_row(*cells)
+            yield [*cells, _ms(row), _ratio(row), *(getattr(row, n) for n in several)], row, peer
             first = False
-    return table
+
+
+def _distance(row: Bench | None) -> str:
+    """The largest distance from float64, of a training step that of its gradients."""
+    if row is None or not row.checks:
+        return "–"
+    last = row.checks[-1].max_error
+    return "nan" if last is None else f"{last:.1e}"
 
 
 def _merged(rows: Sequence[Bench]) -> list[Bench]:
@@ -147,27 +176,28 @@ def _predicted(row: Bench) -> str:
     return three(row.predicted / row.timing.median_ns)
 
 
-def regrets(rows: Sequence[Bench]) -> list[str]:
-    """For each accuracy: how often the choice was the fastest, and what it costs where not."""
+def regret_lines(rows: Sequence[Bench], most: int = 5) -> list[str]:
+    """For each accuracy: how often the choice was the fastest, what it costs where not, and the
+    ``most`` layers where it costs most.
+    """
+    named = [
+        (case if way == "fprop" else f"{case} {way}", together)
+        for (case, _, way), together in groups(rows).items()
+    ]
     lines = []
     for accuracy in ("strict", "fast"):
-        found: dict[str, float] = {}
-        for (case, _, way), together in groups(rows).items():
-            allowed = [
-                r for r in together
-                if r.timing and r.backend != "torch" and r.accuracy in ("strict", accuracy)
-            ]  # fmt: skip
-            mine = [r for r in allowed if accuracy in r.chosen]
-            if mine:
-                best = min(r.timing.median_ns for r in allowed if r.timing)
-                assert mine[0].timing is not None
-                found[f"{case} {way}"] = mine[0].timing.median_ns / best
-        if found:
-            right = sum(x < 1.02 for x in found.values())
-            worst = max(found, key=lambda name: found[name])
-            lines.append(
-                f"{accuracy}: the choice is the fastest, within 2 %, in {right} of {len(found)}; "
-                f"regret geomean {geomean(list(found.values())):.3f}, "
-                f"most {found[worst]:.2f} {worst}"
-            )
+        found, hidden = regrets(named, accuracy)
+        if not found:
+            continue
+        missed = [r for r in found if r.times >= RIGHT]
+        mean = geomean([r.times for r in found])
+        text = (
+            f"{accuracy}: the choice is the fastest, within 2 %, in {len(found) - len(missed)} of "
+            f"{len(found)} layers; regret geomean {mean:.3f}, most {found[0].times:.2f}"
+        )
+        lines.append(text + (f"; {len(hidden)} not counted: noise" if hidden else ""))
+        lines += [
+            f"  {r.times:.2f} {r.layer}: {r.chosen} was chosen, {r.fastest} is faster"
+            for r in missed[:most]
+        ]
     return lines

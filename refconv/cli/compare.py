@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -164,7 +162,7 @@ def _work(
 ) -> list[tuple[str, Iterator[Result]]]:
     """What to run, by name; every case is read before the first one runs."""
     from ..harness import cases as case_sets
-    from ..harness import compare
+    from ..harness import compare, modelfile
     from ..harness.candidates import candidates
     from ..notation import input_shape
     from ..oracle import inputs
@@ -173,7 +171,7 @@ def _work(
     made: list[tuple[str, Iterator[Result]]] = []
     pictures = False
     for spec in specs:
-        if is_model(spec, case_sets.sets()):
+        if modelfile.is_model(spec, case_sets.sets()):
             made.append((spec, _model(spec, in_shape, dtype, options)))
             pictures = True
             continue
@@ -186,16 +184,6 @@ def _work(
     if options.image is not None and not pictures:
         raise UsageError("--image: no case has a picture as its input (2-D, 1, 3 or 4 channels)")
     return made
-
-
-def is_model(spec: str, sets: dict[str, str]) -> bool:
-    """Whether ``spec`` names a torch module: ``file.py:Class``, ``file.py``, or
-    ``package.module:Class`` if there is such a package.
-    """
-    if re.search(r"\.py(:\w*)?\s*$", spec):
-        return True
-    found = re.fullmatch(r"([A-Za-z_]\w*)((?:\.\w+)*):([A-Za-z_]\w*)", spec)
-    return found is not None and found[1] not in sets and find_spec(found[1]) is not None
 
 
 def _model(

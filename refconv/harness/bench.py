@@ -3,71 +3,27 @@ before and after.
 
 Nothing is timed that did not pass on whole and on real numbers, in poisoned and guarded memory; and
 the result of the last timed launch is judged again, so that a time always belongs to a right
-answer. A ratio comes with its interval. Where the rounds decide nothing, "noise" is the outcome.
+answer. The turns themselves are ``race``'s.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from .. import guard, label
-from ..errors import RefconvError, UnavailableError, UnsupportedError
-from . import contestants, environment, judging, passes, timing
+from ..errors import RefconvError, UnsupportedError
+from . import contestants, environment, judging, passes
 from .compare import make_trials
 from .contestants import Contestant
 from .judging import Trial, changed
-from .keeping import Keeper
-from .records import Bench, Check, Timing
-from .statistics import LEAST, median_interval, quartiles
-
-#: An interval around 1 that is wider than this decides nothing.
-WIDE = 0.1
-CLOCKS = {"wall": time.perf_counter_ns, "thread": time.thread_time_ns}
-#: Seconds of one candidate's turn in a round.
-BLOCK = 0.03
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is timed, and how.
-
-    Args:
-        backends: refconv's, each perhaps with an algorithm.
-        ways: of ``passes.WAYS``.
-        accuracies: strict, fast.
-        all_algorithms: every algorithm of the numba backend that applies, each by itself.
-        peers: of ``peers.PEERS``.
-        budget: seconds of timing per case and way.
-        cold: whether caches are emptied before every timed call.
-        clock: of ``CLOCKS``; ``thread`` counts no one else's time, and needs one thread.
-        rounds: least and most.
-    """
-
-    backends: tuple[str, ...] = ("numba",)
-    ways: tuple[str, ...] = ("fprop",)
-    accuracies: tuple[str, ...] = ("strict", "fast")
-    all_algorithms: bool = False
-    peers: tuple[str, ...] = ()
-    seed: int = 0
-    budget: float = 1.5
-    cold: bool = False
-    clock: str = "wall"
-    rounds: tuple[int, int] = (LEAST + 1, 31)
-
-
-@dataclass
-class Entry:
-    """One contestant's row and, once it has passed, its call."""
-
-    who: Contestant
-    row: Bench
-    call: Any = None
+from .networks import Network
+from .race import Entry, Options, Taken, failed, timed_rows
+from .records import Bench, Check
+from .remembering import remembered
 
 
 def bench(case: Any, options: Options) -> Iterator[Bench]:
@@ -81,6 +37,8 @@ def bench(case: Any, options: Options) -> Iterator[Bench]:
         return
     backward = any(way not in ("fprop", "indices") for way in ways)
     trials = make_trials(case.problem, judging.Options(backward=backward, seed=options.seed))
+    for trial in trials:  # each is judged before the timing and behind it
+        trial.expected = [remembered(e) for e in trial.expected]
     for way in ways:
         yield from _way(case, way, trials, options)
 
@@ -97,17 +55,11 @@ def _way(case: Any, way: str, trials: list[Trial], options: Options) -> list[Ben
         if same:  # fast chose what strict chose: one measurement is both
             twins.append((who, same[0]))
             continue
-        _judge(entry, problem, way, trials)
+        judge(entry, problem, way, trials)
         entries.append(entry)
-    racing = _started([e for e in entries if e.call is not None])
-    samples = _time(racing, options, threads)
-    for entry in racing:
-        _judge_launch(entry, samples, problem, trials[-1])
-    torch_entry = next((e for e in racing if e.who.backend == "torch"), None)
-    peer = samples.get(id(torch_entry)) if torch_entry and torch_entry.call else None
-    for entry in racing:
-        if entry.call is not None and id(entry) in samples:
-            entry.row = _timed(entry.row, samples[id(entry)], peer)
+    timed_rows(
+        entries, options, threads, lambda e, taken: _judge_launch(e, taken, problem, trials[-1])
+    )
     rows = [e.row for e in entries]
     return rows + [changed(e.row, accuracy=who.accuracy) for who, e in twins]
 
@@ -142,8 +94,18 @@ def blank(case: Any, way: str, who: Contestant, options: Options, reason: str = 
     )
 
 
-def _judge(entry: Entry, problem: Any, way: str, trials: list[Trial]) -> None:
-    """Run on all data in guarded memory; what passes gets the call that is timed."""
+def judge(
+    entry: Entry,
+    problem: Any,
+    way: str,
+    trials: list[Trial],
+    part: Callable[[Any], Any] = lambda found: found,
+) -> None:
+    """Run on all data in guarded memory; what passes gets the call that is timed.
+
+    Args:
+        part: what of the results is judged, where the trials expect only some of them.
+    """
     who, row = entry.who, entry.row
     if row.reason:
         return
@@ -162,21 +124,17 @@ def _judge(entry: Entry, problem: Any, way: str, trials: list[Trial]) -> None:
             entry.row = changed(row, status="wrong", reason=f"on {trial.data} data: {error}")
             return
         except Exception as error:  # whatever one candidate does, the others must still run
-            entry.row = _failed(row, who, error)
+            entry.row = failed(row, who, error)
             return
-        entry.row = row = judged(row, who, found, problem, trial, "")
+        entry.row = row = judged(row, who, part(found), problem, trial, "")
         if row.status in ("wrong", "error"):
             return
     entry.call = call
 
 
-def _judge_launch(entry: Entry, samples: dict[int, Any], problem: Any, trial: Trial) -> None:
+def _judge_launch(entry: Entry, taken: Taken, problem: Any, trial: Trial) -> None:
     """Judge what the last timed launch returned; if that is wrong, there is no time."""
-    if id(entry) not in samples:
-        entry.call = None
-        return
-    found = samples[id(entry)].result
-    entry.row = judged(entry.row, entry.who, found, problem, trial, "in the timed launch: ")
+    entry.row = judged(entry.row, entry.who, taken.result, problem, trial, "in the timed launch: ")
     if entry.row.status in ("wrong", "error"):
         entry.call = None
 
@@ -211,133 +169,30 @@ def judged(
     return changed(row, status="suspect" if doubtful else "wrong", reason=reason)
 
 
-def _failed(row: Bench, who: Contestant, error: Exception) -> Bench:
-    text = " ".join(str(error).split())[:300] or type(error).__name__
-    if isinstance(error, UnsupportedError | UnavailableError):
-        return changed(row, status="skipped", reason=text)
-    if not who.ours and isinstance(error, RuntimeError | TypeError | ValueError):
-        return changed(row, status="skipped", reason=f"{who.backend} refuses it: {text}")
-    return changed(row, status="error", reason=f"{type(error).__name__}: {text}")
-
-
-@dataclass(frozen=True)
-class Taken:
-    """Samples, and what the last timed launch returned."""
-
-    samples: timing.Samples
-    result: Any
-
-
-def _started(entries: list[Entry]) -> list[Entry]:
-    """Those whose call runs as it will be timed, without the guards that it was judged in: one that
-    fails must not take the others' rounds along.
-    """
-    running = []
-    for entry in entries:
-        try:
-            with torch.no_grad(), entry.who.settings():
-                entry.call()
-        except Exception as error:  # whatever it is, it is this candidate's
-            entry.row, entry.call = _failed(entry.row, entry.who, error), None
-        else:
-            running.append(entry)
-    return running
-
-
-def _time(racing: list[Entry], options: Options, threads: int) -> dict[int, Taken]:
-    """Every call's samples, in interleaved rounds, by ``id`` of its entry.
-
-    Args:
-        threads: that torch must have, before and after.
-    """
-    if not racing:
-        return {}
-    clock = Keeper(options.clock, CLOCKS[options.clock])
-    alone = options.clock == "thread"
-    calls = {str(i): e.call for i, e in enumerate(racing)}
-
-    def warm(name: str) -> None:
-        racing[int(name)].who.settle()
-        clock.poison(calls[name])
-
-    quiet: dict[str, Any] = {"lost": timing.waited, "others": timing.neighbours}
-    if alone:
-        quiet = {"lost": lambda: 0}
-    ready = None
-    if options.cold:
-        from .ceilings import Flush
-
-        flush = Flush()
-
-        def ready() -> None:
-            flush()
-            timing.rest(1e-3)
-
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
-    try:
-        with torch.no_grad(), contestants.unsettled():
-            found = timing.interleave(
-                calls, clock, budget=options.budget, rounds=options.rounds,
-                block=0.0 if options.cold else BLOCK, warm=warm, ready=ready, **quiet,
-            )  # fmt: skip
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-            raise RuntimeError("a candidate changed torch's number of threads: no equal terms")
-    except Exception as error:  # one of them failed after all: without rounds there is no time
-        text = f"while timed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        for entry in racing:
-            entry.row = changed(entry.row, status="error", reason=text)
-        return {}
-    return {id(e): Taken(found[str(i)], clock.last(e.call)) for i, e in enumerate(racing)}
-
-
-def _timed(row: Bench, taken: Taken, peer: Taken | None) -> Bench:
-    """The row with its times and the verdict on them."""
-    s = taken.samples
-    clean = [i for i, good in enumerate(s.clean) if good]
-    busy = len(clean) < LEAST
-    counted = range(len(s.ns)) if busy else clean
-    low, high = quartiles([s.ns[i] for i in counted])
-    ratios = [s.ns[i] / peer.samples.ns[i] for i in counted] if peer else []
-    made = Timing(
-        timer=s.timer,
-        calls=s.calls,
-        samples_ns=s.ns,
-        clean=s.clean,
-        busy=busy,
-        median_ns=statistics.median(s.ns[i] for i in counted),
-        iqr_ns=high - low,
-        vs_torch=statistics.median(ratios) if ratios else None,
-    )
-    interval = None if busy or not ratios else median_interval(ratios)
-    row = changed(row, timing=made, interval=interval)
-    if row.status == "suspect":
-        return row
-    if busy:
-        text = f"{len(clean)} of {len(s.clean)} rounds were undisturbed, {LEAST} are needed"
-        return changed(row, status="noise", reason=text)
-    beside = interval is not None and row.backend != "torch"
-    if interval and beside and interval[0] <= 1 <= interval[1] and interval[1] - interval[0] > WIDE:
-        text = f"the ratio is in {interval[0]:.2f} … {interval[1]:.2f}: that decides nothing"
-        return changed(row, status="noise", reason=text)
-    return row
-
-
 def batched(cases: Iterable[Any], batch: int) -> list[Any]:
-    """The cases with another batch size, and a name that says so.
+    """The cases with another batch size, of a network its input's first axis, and a name that
+    says so.
 
     Raises:
         UnsupportedError: a case has no batch.
     """
     made = []
     for case in cases:
-        problem = case.problem
-        if getattr(problem, "batch", None) is not None:
-            problem = replace(problem, batch=batch)
-        elif len(getattr(problem, "lead", ())) == 2:
-            problem = replace(problem, lead=(batch, problem.lead[1]))
-        else:
-            raise UnsupportedError(f"--batch: {case.name} ({problem.op}) has no batch axis")
+        if isinstance(case, Network):
+            shape = (batch, *case.shape[1:])
+            made.append(replace(case, name=f"{case.name}_N{batch}", shape=shape))
+            continue
+        problem = with_batch(case.problem, batch)
+        if problem is None:
+            raise UnsupportedError(f"--batch: {case.name} ({case.problem.op}) has no batch axis")
         made.append(replace(case, name=f"{case.name}_N{batch}", problem=problem))
     return made
+
+
+def with_batch(problem: Any, batch: int) -> Any:
+    """The problem with another batch size; None where it has no batch axis."""
+    if getattr(problem, "batch", None) is not None:
+        return replace(problem, batch=batch)
+    if len(getattr(problem, "lead", ())) == 2:
+        return replace(problem, lead=(batch, problem.lead[1]))
+    return None

@@ -108,7 +108,7 @@ def run(
     finally:
         for handle in handles:
             handle.remove()
-    recorder.trace.output = _tensors(y)
+    recorder.trace.output = tensors(y)
     return recorder.trace
 
 
@@ -181,7 +181,7 @@ class _Recorder(TorchFunctionMode):
         return y
 
     def _step(self, where: str, output: Any) -> None:
-        kept = tuple(t.detach().clone() for t in _tensors(output))
+        kept = tuple(t.detach().clone() for t in tensors(output))
         self.trace.steps.append((where, kept))
 
     def place(self) -> str:
@@ -229,5 +229,6 @@ def _family() -> dict[Any, str]:
     return {function: n for function, n in found.items() if hasattr(functional, n)}
 
 
-def _tensors(value: Any) -> tuple[torch.Tensor, ...]:
+def tensors(value: Any) -> tuple[torch.Tensor, ...]:
+    """The tensors in whatever a forward returned."""
     return tuple(t for t in _pytree.tree_leaves(value) if isinstance(t, torch.Tensor))

@@ -15,7 +15,7 @@ from ..backends import get, require, unavailable
 from . import environment, passes, peers
 
 if TYPE_CHECKING:
-    from .bench import Options
+    from .race import Options
 
 
 @dataclass(frozen=True)

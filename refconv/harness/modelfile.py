@@ -47,6 +47,20 @@ def load(spec: str, *, seed: int = 0, dtype: str = "float32") -> torch.nn.Module
     return model.to("cpu", getattr(torch, dtype)).eval()
 
 
+def is_model(spec: str, sets: dict[str, str]) -> bool:
+    """Whether ``spec`` names a torch module: ``file.py:Class``, ``file.py``, or
+    ``package.module:Class`` if there is such a package.
+    """
+    if re.search(r"\.py(:\w*)?\s*$", spec):
+        return True
+    found = re.fullmatch(r"([A-Za-z_]\w*)((?:\.\w+)*):([A-Za-z_]\w*)", spec)
+    return (
+        found is not None
+        and found[1] not in sets
+        and importlib.util.find_spec(found[1]) is not None
+    )
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """torch's CPU generator starts from ``seed`` inside this block and is untouched by it."""

@@ -59,11 +59,14 @@ def compare_model(
     """
     options = Options(backends=tuple(backends), seed=seed, image=image, **more)
     who = candidates(options.backends, options.devices)
-    return _results(_prepare(spec, in_shape, dtype, options), who, options)
+    return _results(prepare(spec, in_shape, dtype, options), who, options)
 
 
-def _prepare(spec: str, in_shape: Any, dtype: str, options: Options) -> Model:
-    """The model, its input, and what torch makes of them."""
+def prepare(spec: str, in_shape: Any, dtype: str, options: Options) -> Model:
+    """The model, its input, and what torch makes of them.
+
+    Raises: as ``compare_model``.
+    """
     if dtype not in FLOATS:
         raise UsageError(f"--dtype: a model takes {', '.join(FLOATS)}, got {dtype!r}")
     if options.backward:

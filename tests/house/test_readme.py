@@ -1,5 +1,6 @@
 """The READMEs are fresh: generated blocks are what the registry and the records say."""
 
+import doctest
 import importlib.util
 import re
 from pathlib import Path
@@ -30,14 +31,46 @@ def test_a_stale_block_is_noticed(generator):
     assert text.replace("`rows`", "`fast`", 1) != text
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
-def test_blocks_are_filled(generator, name):
-    """Every block is there, and none is empty."""
-    text = (ROOT / name).read_text()
-    for block in generator.BLOCKS:
-        match = re.search(rf"<!-- begin {block} -->\n(.*?)<!-- end {block} -->", text, re.DOTALL)
-        assert match, f"{name} has no block {block}"
-        assert len(match[1]) > 100
+def blocks(path):
+    """Name → text of every marked block of a page."""
+    pattern = r"<!-- begin (\w+) -->\n(.*?)<!-- end \1 -->"
+    return {m[1]: m[2] for m in re.finditer(pattern, path.read_text(), re.DOTALL)}
+
+
+def test_blocks_are_filled(generator):
+    """Every block is on a page, none is empty, and both READMEs have the same ones."""
+    pages = {path: blocks(path) for path in generator.PAGES}
+    assert {name for found in pages.values() for name in found} == set(generator.BLOCKS)
+    english, chinese = (list(pages[path]) for path in generator.READMES)
+    assert english == chinese
+    for found in pages.values():
+        assert all(len(text) > 50 for text in found.values())
+
+
+def test_examples_in_the_generator_hold(generator):
+    """The doctests of the modules under docs, which pytest does not collect."""
+    for module in (generator.speed, generator.scaling):
+        failed, tried = doctest.testmod(module)
+        assert tried
+        assert not failed
+
+
+def test_what_is_not_recorded_is_said(generator):
+    """No figure without a record, and the command that makes it."""
+    for name, text in generator.speed.COMMANDS.items():
+        if generator.speed.recorded(name) is None:
+            assert text in generator.speed.unrecorded(name)
+    recorded = generator.speed.recorded("scaling") is not None
+    assert ("scaling.svg" in generator.speed.growth()) == recorded
+
+
+def test_a_chart_of_other_records_is_stale(generator, monkeypatch, capsys):
+    """The mark in the picture is of the record that it was drawn of."""
+    made = generator.speed.recorded("cpu")
+    assert generator.main(check=True) == 0
+    monkeypatch.setattr(generator.speed, "recorded", lambda name: made)
+    assert generator.main(check=True) == 1
+    assert "scaling.svg" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md", "CONTRIBUTING.md"])

@@ -10,12 +10,20 @@ import torch
 
 from refconv import cli, dispatch, guard, settings
 from refconv.cli import bench_report
-from refconv.harness import bench, contestants, environment, keeping, passes, peers, timing
-from refconv.harness.bench import Options, Taken
+from refconv.harness import (
+    bench,
+    contestants,
+    environment,
+    keeping,
+    passes,
+    peers,
+    race,
+    timing,
+)
 from refconv.harness.cases import load
 from refconv.harness.contestants import Contestant
+from refconv.harness.race import Options, Taken
 from refconv.harness.records import BENCH, Bench, Ceilings, Environment, encode, read
-from refconv.harness.scaling import cases as scaled
 from refconv.harness.statistics import chance, median_interval
 
 CASE = "conv2d x[2,3,9,9] w[4,3,3,3] b p1"
@@ -31,9 +39,9 @@ def _still(monkeypatch):
     monkeypatch.setattr(timing, "rest", lambda *a: None)
     monkeypatch.setattr(timing, "waited", lambda: 0)
     monkeypatch.setattr(timing, "neighbours", lambda: 0)
-    monkeypatch.setattr(bench, "BLOCK", 0.0)
+    monkeypatch.setattr(race, "BLOCK", 0.0)
     ticks = itertools.count(0, 10**6)
-    monkeypatch.setitem(bench.CLOCKS, "wall", lambda: next(ticks))
+    monkeypatch.setitem(race.CLOCKS, "wall", lambda: next(ticks))
 
 
 def rows(case=CASE, options=OPTIONS):
@@ -147,7 +155,7 @@ ROW = Bench(case="a", label="l", op="conv2d", way="fprop", backend="numba", stat
 
 def test_too_few_quiet_rounds_are_noise():
     ones = taken([1] * 8, (True,) * 5 + (False,) * 3)
-    row = bench._timed(ROW, ones, ones)
+    row = race.timed(ROW, ones, ones)
     assert row.status == "noise"
     assert row.timing.busy
     assert row.interval is None
@@ -163,14 +171,14 @@ def test_too_few_quiet_rounds_are_noise():
     ],
 )
 def test_an_interval_around_one_decides_if_it_is_narrow(ours, status):
-    row = bench._timed(ROW, taken(ours), taken([10] * 6))
+    row = race.timed(ROW, taken(ours), taken([10] * 6))
     assert row.status == status
     assert row.interval == (min(ours) / 10, max(ours) / 10)
 
 
 def test_ratios_are_of_the_same_round_and_dirty_rounds_do_not_count():
     clean = (True,) * 6 + (False,)
-    row = bench._timed(ROW, taken([10, 20, 30, 40, 50, 60, 1], clean), taken(
+    row = race.timed(ROW, taken([10, 20, 30, 40, 50, 60, 1], clean), taken(
         [20, 40, 60, 80, 100, 120, 900], clean))  # fmt: skip
     assert row.timing.vs_torch == 0.5
     assert row.interval == (0.5, 0.5)
@@ -275,16 +283,6 @@ def test_another_batch_is_another_case():
     assert pool.problem.output_shape == (16, 3, 4, 4)
 
 
-def test_the_work_of_scaling_grows_over_two_decades():
-    found = scaled()
-    assert len({c.name for c in found}) == len(found) == 24
-    by = {axis: [c for c in found if f"/{axis}/" in c.name] for axis in "NCH"}
-    for axis, some in by.items():
-        macs = [c.problem.macs for c in some]
-        assert macs == sorted(macs)
-        assert macs[-1] / macs[0] >= (100 if axis == "N" else 10_000)
-
-
 def test_a_peer_that_is_not_here_says_so(monkeypatch):
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
     assert "onnxruntime, onnx not installed" in peers.unavailable("onnxruntime", 2, 2)
@@ -303,10 +301,10 @@ PEAK = Ceilings(copy=5e10, fma=5e11, sgemm=4e11, by="numpy", threads=2)
 
 def test_the_means_leave_out_what_they_say_and_count_noise_out():
     def row(case, ratio, op="conv2d", **values):
-        made = bench._timed(ROW, taken([ratio] * 6), taken([1] * 6))
+        made = race.timed(ROW, taken([ratio] * 6), taken([1] * 6))
         return bench.changed(made, case=case, op=op, **values)
 
-    lost = bench._timed(ROW, taken([9] * 5), taken([1] * 5))
+    lost = race.timed(ROW, taken([9] * 5), taken([1] * 5))
     report = bench_report.Report(
         RUN,
         [row("a", 0.5), row("b", 2.0), row("p", 0.01, "max_pool2d"), row("dw31_x", 0.04), lost],
@@ -393,7 +391,7 @@ def test_a_mistake_is_one_line(capfd, monkeypatch, argv, words, code):
 
 
 def test_records_of_a_benchmark_are_read_back(tmp_path):
-    made = bench._timed(ROW, taken([1] * 6), taken([2] * 6))
+    made = race.timed(ROW, taken([1] * 6), taken([2] * 6))
     path = tmp_path / "r.jsonl"
     path.write_bytes(b"".join(encode(r) + b"\n" for r in (RUN, PEAK, made)))
     assert list(read(path)) == [RUN, PEAK, made]

@@ -9,6 +9,7 @@ import pytest
 from refconv import label
 from refconv.errors import DtypeError, RefconvError, UsageError
 from refconv.harness import cases
+from refconv.harness.scaling import cases as scaled
 from refconv.moves import ColumnProblem, IndexProblem, PadProblem
 from refconv.ops import OPS
 from refconv.problem import ConvProblem, PoolProblem
@@ -258,3 +259,13 @@ def test_a_cases_own_name_is_enough():
     name = sorted(shared[0] & shared[1])[0]
     with pytest.raises(UsageError, match=f"resnet50:{name} or .*resnext50:{name}"):
         cases.load(name)
+
+
+def test_the_work_of_scaling_grows_over_two_decades():
+    found = scaled()
+    assert len({c.name for c in found}) == len(found) == 24
+    by = {axis: [c for c in found if f"/{axis}/" in c.name] for axis in "NCH"}
+    for axis, some in by.items():
+        macs = [c.problem.macs for c in some]
+        assert macs == sorted(macs)
+        assert macs[-1] / macs[0] >= (100 if axis == "N" else 10_000)

@@ -1,5 +1,7 @@
 """ResNet-50 written out: a stem, 3 + 4 + 6 + 3 bottlenecks, a classifier.
 
+``refconv compare resnet50.py:ResNet50 --in 3x224x224``
+
 Source: He, Zhang, Ren and Sun, arXiv:1512.03385, Table 1; the stride is in the 3x3 convolution.
 """
 
@@ -27,6 +29,7 @@ class Bottleneck(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The three convolutions, added to the input."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
@@ -52,6 +55,7 @@ class ResNet50(nn.Module):
         self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(channels, 1000)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scores of a thousand classes."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for i in range(self.stages):
             x = self.get_submodule(f"layer{i + 1}")(x)
