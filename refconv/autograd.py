@@ -25,7 +25,7 @@ _ops: dict[str, Any] = {
     )
     for name, operator in OPERATORS.items()
 }
-_nodes: dict[str, Any] = {}
+_derivatives: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
 for _name, _operator in OPERATORS.items():
     _ops[_name].register_fake(_operator.fake)
 
@@ -36,11 +36,12 @@ def call(name: str, *args: Any) -> Any:
     Only who looks on needs the custom op, which costs more than a small convolution: else autograd
     gets a plain node, and a call that is not differentiated runs the operator itself.
     """
-    tensors = args[: OPERATORS[name].arrays]
+    count = OPERATORS[name].arrays
+    tensors = args[:count]
     if torch.compiler.is_compiling() or observed(tensors):
         return _ops[name](*args)
     if differentiated(tensors):
-        return _nodes[name].apply(*args)
+        return node(name, args[count:])(partial(plans.run, name), *tensors)
     return plans.run(name, *args)
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter, is_
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,13 @@ import numpy as np
 from . import arrays, dispatch
 from .guard import is_checking
 from .operators import OPERATORS
+from .runners import runner
 from .settings import get_accuracy
 
 #: Plans kept; when there are more, all are dropped.
 LIMIT = 4096
+#: What is equal only to what is written alike, if it is of the same type.
+EXACT = (int, str, NoneType)
 
 
 class Plan:
@@ -107,6 +112,7 @@ def call(
             ):
                 plan = _find(given, raw)
         except (AttributeError, TypeError):  # more arrays, or fewer; lists cannot be looked up
+            raw = _without_lists(raw)
             plan = _find(given, raw)
         # Looking up 1 also finds True and 1.0, which are refused: types are compared as well.
         if (
@@ -133,7 +139,7 @@ def run(operator: str, *args: Any) -> Any:
     """
     count = OPERATORS[operator].arrays
     given, rest = args[:count], args[count:]
-    raw = (operator, *(tuple(a) if isinstance(a, list) else a for a in rest))
+    raw = (operator, *_without_lists(rest))
     there = tuple(a for a in given if a is not None)
     if not is_checking() and not _is_compiling() and not _modes():
         plan = _find(there, raw)
@@ -148,8 +154,9 @@ def _first_time(
     """Check everything and run; leave a plan for the next time."""
     prepared, channels_last = OPERATORS[operator].prepare(*given, *args)
     result = prepared.run(given, channels_last)
-    if OPERATORS[operator].planned and not is_checking():
-        _leave_plan(prepared, channels_last, tuple(a for a in given if a is not None), raw)
+    if not is_checking():
+        there = tuple(a for a in given if a is not None)
+        _leave_plan(prepared, channels_last, there, raw, OPERATORS[operator].check)
     return result
 
 
@@ -161,6 +168,10 @@ def _key(given: tuple[Any, ...], raw: tuple[Any, ...]) -> Any:
     except (AttributeError, TypeError):
         return None
     return key
+
+
+def _without_lists(raw: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([tuple(a) if type(a) is list else a for a in raw])
 
 
 def _find(given: tuple[Any, ...], raw: tuple[Any, ...]) -> Plan | None:
@@ -181,18 +192,31 @@ def forget() -> None:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Whether equal arguments are also of equal types."""
+    """Whether equal arguments are also of equal types, and zeros of equal signs."""
     if type(a) is tuple and type(b) is tuple:
         return all(map(_alike, a, b))
-    return type(a) is type(b)
+    return type(a) is type(b) and (isinstance(a, EXACT) or repr(a) == repr(b))
+
+
+def _lasting(a: Any) -> bool:
+    """Whether an argument stays what it is, and equals itself: no tensor of one element, no NaN."""
+    if isinstance(a, tuple):
+        return all(map(_lasting, a))
+    return isinstance(a, (*EXACT, float, np.generic)) and bool(a == a)
 
 
 def _leave_plan(
-    prepared: dispatch.Call, channels_last: bool, given: tuple[Any, ...], raw: tuple[Any, ...]
+    prepared: dispatch.Call,
+    channels_last: bool,
+    given: tuple[Any, ...],
+    raw: tuple[Any, ...],
+    look: Callable[..., None] | None,
 ) -> None:
     key = _key(given, raw)
+    if key is None or not _lasting(raw):
+        return
     plain = all(type(a) is np.ndarray for a in given)
-    if key is None or not (plain or all(arrays.is_torch(a) and a.is_cpu for a in given)):
+    if not (plain or all(arrays.is_torch(a) and a.is_cpu for a in given)):
         return
     if plain:
         check = _of_numpy(*given)
@@ -203,9 +227,21 @@ def _leave_plan(
     if len(_plans) >= LIMIT:
         _plans.clear()
         _recent.clear()
-    run = _runner(prepared, given, channels_last)
+    run = runner(prepared, given, channels_last)
+    if look:
+        run = _looking(partial(look, prepared.problem), run)
     no_grad = not plain and any(t.requires_grad for t in given)
     _plans[key] = Plan(raw, (get_accuracy(), _threads()), check, run, no_grad)
+
+
+def _looking(look: Callable[..., None], run: Callable[..., Any]) -> Callable[..., Any]:
+    """``run`` behind a look at the arrays' values."""
+
+    def checked(*given: Any) -> Any:
+        look(*given)
+        return run(*given)
+
+    return checked
 
 
 def _of_numpy(*given: np.ndarray) -> Callable[..., bool]:
@@ -223,70 +259,3 @@ def _of_numpy(*given: np.ndarray) -> Callable[..., bool]:
         return True
 
     return check
-
-
-def _runner(prepared: dispatch.Call, given: tuple[Any, ...], channels_last: bool) -> Any:
-    """The quickest way to run ``prepared`` on arrays like ``given``."""
-    missing = (None,) * (len(prepared.in_shapes) - len(given))
-    if not all(arrays.is_ready(a, prepared.dtype) for a in given):
-        return lambda *others: prepared.run((*others, *missing), channels_last)
-    if prepared.choice.algorithm.shortcut and not channels_last:
-        return _shortcut(prepared, arrays.is_torch(given[0]))
-    return _direct(prepared, arrays.is_torch(given[0]), channels_last)
-
-
-def _direct(prepared: dispatch.Call, is_torch: bool, channels_last: bool) -> Any:
-    """Arrays that need no conversion: views of them, and views of the outputs."""
-    shapes, makes = prepared.in_shapes, list(zip(prepared.out_shapes, prepared.kinds, strict=True))
-    user_shapes, launch = prepared.user_shapes, prepared.launch
-    nothing = np.empty(0, prepared.dtype)
-    from_numpy = sys.modules["torch"].from_numpy if is_torch else None
-
-    def run(*given: Any) -> Any:
-        if from_numpy:
-            given = tuple(
-                [(t.detach() if t.requires_grad else t).numpy() for t in given]  # a view
-            )
-        ready = [x.reshape(shape) for x, shape in zip(given, shapes, strict=False)]
-        ready += [nothing] * (len(shapes) - len(ready))
-        outputs = [np.empty(shape, dtype) for shape, dtype in makes]
-        launch(outputs, ready)
-        results: list[Any] = [
-            y.reshape(shape) for y, shape in zip(outputs, user_shapes, strict=True)
-        ]
-        if from_numpy:
-            results = [from_numpy(y) for y in results]
-        if channels_last:
-            results = [arrays.as_channels_last(y) for y in results]
-        return results[0] if len(results) == 1 else tuple(results)
-
-    return run
-
-
-def _shortcut(prepared: dispatch.Call, is_torch: bool) -> Any:
-    """The algorithm's shortcut: torch's tensors by their addresses, NumPy's arrays as they are."""
-    module, name = prepared.choice.backend.home(prepared.choice.algorithm.shortcut)
-    kernel, recipe = getattr(module, name)(
-        prepared.out_shapes[0], *prepared.in_shapes, *prepared.numbers
-    )
-    (shape,), dtype = prepared.user_shapes, prepared.dtype
-    nothing = np.empty(0, dtype)
-    if not is_torch:
-
-        def of_numpy(x: Any, w: Any, b: Any = nothing) -> Any:
-            y = np.empty(shape, dtype)
-            kernel(y.ravel(), x.ravel(), w.ravel(), b, recipe, nothing)
-            return y
-
-        return of_numpy
-    from . import autograd
-
-    empty = autograd.empty_maker(shape, dtype.name)
-
-    def of_torch(x: Any, w: Any, b: Any = None) -> Any:
-        y = empty()
-        b_at = 0 if b is None else b.data_ptr()
-        kernel(y.data_ptr(), x.data_ptr(), w.data_ptr(), b_at, recipe, nothing)
-        return y
-
-    return of_torch

@@ -21,13 +21,13 @@ def planned(monkeypatch):
     """Which calls ran by a plan: a list that grows by what each plan was made for."""
     plans.forget()
     used = []
-    make = plans._runner
+    make = plans.runner
 
     def watched(prepared, given, channels_last):
         run = make(prepared, given, channels_last)
         return lambda *arrays: (used.append(prepared), run(*arrays))[1]
 
-    monkeypatch.setattr(plans, "_runner", watched)
+    monkeypatch.setattr(plans, "runner", watched)
     yield used
     plans.forget()
 
