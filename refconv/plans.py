@@ -38,10 +38,11 @@ class Plan:
         accuracy: in effect when it was made, as the number of ``threads`` was.
         check: arrays → whether they are like those of the first call.
         run: arrays → result.
-        no_grad: whether it holds only while no gradients are recorded: an array requires one.
+        node: the same for autograd, which takes it while gradients are recorded; None where no
+            array requires one.
     """
 
-    __slots__ = ("accuracy", "check", "no_grad", "raw", "run", "threads")
+    __slots__ = ("accuracy", "check", "node", "raw", "run", "threads")
 
     def __init__(
         self,
@@ -49,9 +50,9 @@ class Plan:
         state: tuple[str, int],
         check: Callable[..., bool],
         run: Callable[..., Any],
-        no_grad: bool,
+        node: Callable[..., Any] | None,
     ) -> None:
-        self.raw, self.check, self.run, self.no_grad = raw, check, run, no_grad
+        self.raw, self.check, self.run, self.node = raw, check, run, node
         self.accuracy, self.threads = state
 
 
@@ -101,35 +102,22 @@ def call(
         given: the arrays.
         raw: the other arguments as the user wrote them, the op's name first.
     """
-    if not _is_compiling() and not is_checking():
-        try:
-            plan = _recent.get(raw)
-            if (
-                plan is None
-                or plan.accuracy != get_accuracy()
-                or plan.threads != _threads()
-                or not plan.check(*given)
-            ):
-                plan = _find(given, raw)
-        except (AttributeError, TypeError):  # more arrays, or fewer; lists cannot be looked up
-            raw = _without_lists(raw)
-            plan = _find(given, raw)
-        # Looking up 1 also finds True and 1.0, which are refused: types are compared as well.
-        if (
-            plan is not None
-            and not _modes()
-            and not (plan.no_grad and _records())
-            and (all(map(is_, raw, plan.raw)) or _alike(raw, plan.raw))
-        ):
-            return plan.run(*given)
+    plan = _planned(given, raw)
+    if plan is not None:
+        return plan.run(*given) if plan.node is None or not _records() else plan.node(*given)
     args = arguments(*raw)
     all_given = (*given, *(None,) * (len(names) - len(given)))
     op = args[0] if isinstance(args[0], str) else operator
     if arrays.library(op, **dict(zip(names, all_given, strict=True))) == "torch":
         from . import autograd  # imports torch, which the caller has imported already
 
-        if _is_compiling() or autograd.watched(given):
+        if _is_compiling() or autograd.observed(given):
             return autograd.call(operator, *all_given, *args)
+        if autograd.differentiated(given):
+            result = autograd.call(operator, *all_given, *args)
+            if not is_checking():
+                _leave_plan(operator, all_given, args, raw)
+            return result
     return _first_time(operator, all_given, args, raw)
 
 
@@ -140,12 +128,37 @@ def run(operator: str, *args: Any) -> Any:
     count = OPERATORS[operator].arrays
     given, rest = args[:count], args[count:]
     raw = (operator, *_without_lists(rest))
-    there = tuple(a for a in given if a is not None)
-    if not is_checking() and not _is_compiling() and not _modes():
-        plan = _find(there, raw)
-        if plan and not (plan.no_grad and _records()) and _alike(raw, plan.raw):
-            return plan.run(*there)
+    there = tuple([a for a in given if a is not None])
+    plan = _planned(there, raw)
+    if plan is not None and (plan.node is None or not _records()):
+        return plan.run(*there)
     return _first_time(operator, given, rest, raw)
+
+
+def _planned(given: tuple[Any, ...], raw: tuple[Any, ...]) -> Plan | None:
+    """The plan for a call, if there is one and no one but autograd must see the call."""
+    if _is_compiling() or is_checking():
+        return None
+    try:
+        plan = _recent.get(raw)
+        if (
+            plan is None
+            or plan.accuracy != get_accuracy()
+            or plan.threads != _threads()
+            or not plan.check(*given)
+        ):
+            plan = _find(given, raw)
+    except (AttributeError, TypeError):  # more arrays, or fewer; lists cannot be looked up
+        raw = _without_lists(raw)
+        plan = _find(given, raw)
+    if plan is None or _modes():
+        return None
+    if not all(map(is_, raw, plan.raw)):
+        # Looking up 1 also finds True and 1.0, which are refused: types are compared as well.
+        if not _alike(raw, plan.raw):
+            return None
+        plan.raw = raw  # whoever keeps its arguments is known again by these
+    return plan
 
 
 def _first_time(
@@ -155,8 +168,7 @@ def _first_time(
     prepared, channels_last = OPERATORS[operator].prepare(*given, *args)
     result = prepared.run(given, channels_last)
     if not is_checking():
-        there = tuple(a for a in given if a is not None)
-        _leave_plan(prepared, channels_last, there, raw, OPERATORS[operator].check)
+        _keep(operator, prepared, channels_last, given, args, raw)
     return result
 
 
@@ -205,33 +217,44 @@ def _lasting(a: Any) -> bool:
     return isinstance(a, (*EXACT, float, np.generic)) and bool(a == a)
 
 
-def _leave_plan(
+def _leave_plan(operator: str, given: tuple[Any, ...], args: tuple[Any, ...], raw: Any) -> None:
+    """A plan for a call that went another way."""
+    prepared, channels_last = OPERATORS[operator].prepare(*given, *args)
+    _keep(operator, prepared, channels_last, given, args, raw)
+
+
+def _keep(
+    operator: str,
     prepared: dispatch.Call,
     channels_last: bool,
-    given: tuple[Any, ...],
+    all_given: tuple[Any, ...],
+    args: tuple[Any, ...],
     raw: tuple[Any, ...],
-    look: Callable[..., None] | None,
 ) -> None:
+    given, raw = tuple(a for a in all_given if a is not None), _without_lists(raw)
     key = _key(given, raw)
     if key is None or not _lasting(raw):
         return
     plain = all(type(a) is np.ndarray for a in given)
     if not (plain or all(arrays.is_torch(a) and a.is_cpu for a in given)):
         return
+    run, node = runner(prepared, given, channels_last), None
+    look = OPERATORS[operator].check
+    if look:
+        run = _looking(partial(look, prepared.problem), run)
     if plain:
         check = _of_numpy(*given)
     else:
         from . import autograd
 
         check = autograd.signature(*given)
+        if any(t.requires_grad for t in given):
+            rest = (*(None,) * (len(all_given) - len(given)), *args)
+            node = autograd.node(operator, run, given, rest)
     if len(_plans) >= LIMIT:
         _plans.clear()
         _recent.clear()
-    run = runner(prepared, given, channels_last)
-    if look:
-        run = _looking(partial(look, prepared.problem), run)
-    no_grad = not plain and any(t.requires_grad for t in given)
-    _plans[key] = Plan(raw, (get_accuracy(), _threads()), check, run, no_grad)
+    _plans[key] = Plan(raw, (get_accuracy(), _threads()), check, run, node)
 
 
 def _looking(look: Callable[..., None], run: Callable[..., Any]) -> Callable[..., Any]:

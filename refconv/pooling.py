@@ -316,7 +316,8 @@ def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
         sign = 1 if norm > 0 else -1
         most = op.replace("lp", "max")
         large = sign * lib.abs(x)
-        raw = (most, kernel, stride, 0, 1, ceil_mode, False, backend)
+        window = (kernel, stride, 0, 1, ceil_mode, False)
+        raw = (most, *window, backend)
         return sign * call("max_pool_values", _max_arguments, INPUT, (large,), raw)
     cells = 1
     if OPS[op].rank == 1:  # torch takes no tuple here
@@ -327,8 +328,8 @@ def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
         powers = x**norm
     except RuntimeError as error:  # torch has no power of this dtype
         raise DtypeError(f"{op}: not defined for {arrays.dtype_name(x)}: {error}") from None
-    raw = (op, kernel, stride, 0, ceil_mode, True, None, backend)
-    mean = call("avg_pool", _avg_arguments, INPUT, (powers,), raw)
+    steps = (kernel, stride, 0, ceil_mode, True, None)
+    mean = call("avg_pool", _avg_arguments, INPUT, (powers,), (op, *steps, backend))
     size = lib.abs(mean)
     if hasattr(lib, "relu"):  # torch's relu has slope 0 at 0, which stops the root's infinite slope
         size = lib.relu(size)
