@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import arrays, checks
-from .eager import call
 from .ops import OPS
+from .plans import call
 
 Sizes = int | None | tuple[int | None, ...] | list[int | None]
 
@@ -20,7 +20,7 @@ def adaptive_avg_pool1d(input: Any, output_size: Sizes, *, backend: str = "auto"
 
     Source: torch adaptive_avg_pool1d.
     """
-    return _adaptive("avg_pool", "adaptive_avg_pool1d", input, output_size, backend)
+    return _adaptive("avg_pool", input, "adaptive_avg_pool1d", output_size, False, backend)
 
 
 def adaptive_max_pool1d(
@@ -31,14 +31,15 @@ def adaptive_max_pool1d(
     Source: torch adaptive_max_pool1d.
     """
     operator = "max_pool" if return_indices else "max_pool_values"
-    return _adaptive(operator, "adaptive_max_pool1d", input, output_size, backend)
+    op = "adaptive_max_pool1d"
+    return _adaptive(operator, input, op, output_size, return_indices, backend)
 
 
 def adaptive_max_pool1d_with_indices(
     input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
 ) -> Any:
     """``adaptive_max_pool1d`` with its indices, whatever ``return_indices`` says (as in torch)."""
-    return _adaptive("max_pool", "adaptive_max_pool1d", input, output_size, backend)
+    return _adaptive("max_pool", input, "adaptive_max_pool1d", output_size, True, backend)
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Sizes, *, backend: str = "auto") -> Any:
@@ -46,7 +47,7 @@ def adaptive_avg_pool2d(input: Any, output_size: Sizes, *, backend: str = "auto"
 
     Source: torch adaptive_avg_pool2d.
     """
-    return _adaptive("avg_pool", "adaptive_avg_pool2d", input, output_size, backend)
+    return _adaptive("avg_pool", input, "adaptive_avg_pool2d", output_size, False, backend)
 
 
 def adaptive_max_pool2d(
@@ -57,14 +58,15 @@ def adaptive_max_pool2d(
     Source: torch adaptive_max_pool2d.
     """
     operator = "max_pool" if return_indices else "max_pool_values"
-    return _adaptive(operator, "adaptive_max_pool2d", input, output_size, backend)
+    op = "adaptive_max_pool2d"
+    return _adaptive(operator, input, op, output_size, return_indices, backend)
 
 
 def adaptive_max_pool2d_with_indices(
     input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
 ) -> Any:
     """``adaptive_max_pool2d`` with its indices, whatever ``return_indices`` says (as in torch)."""
-    return _adaptive("max_pool", "adaptive_max_pool2d", input, output_size, backend)
+    return _adaptive("max_pool", input, "adaptive_max_pool2d", output_size, True, backend)
 
 
 def adaptive_avg_pool3d(input: Any, output_size: Sizes, *, backend: str = "auto") -> Any:
@@ -72,7 +74,7 @@ def adaptive_avg_pool3d(input: Any, output_size: Sizes, *, backend: str = "auto"
 
     Source: torch adaptive_avg_pool3d.
     """
-    return _adaptive("avg_pool", "adaptive_avg_pool3d", input, output_size, backend)
+    return _adaptive("avg_pool", input, "adaptive_avg_pool3d", output_size, False, backend)
 
 
 def adaptive_max_pool3d(
@@ -83,25 +85,36 @@ def adaptive_max_pool3d(
     Source: torch adaptive_max_pool3d.
     """
     operator = "max_pool" if return_indices else "max_pool_values"
-    return _adaptive(operator, "adaptive_max_pool3d", input, output_size, backend)
+    op = "adaptive_max_pool3d"
+    return _adaptive(operator, input, op, output_size, return_indices, backend)
 
 
 def adaptive_max_pool3d_with_indices(
     input: Any, output_size: Sizes, return_indices: bool = False, *, backend: str = "auto"
 ) -> Any:
     """``adaptive_max_pool3d`` with its indices, whatever ``return_indices`` says (as in torch)."""
-    return _adaptive("max_pool", "adaptive_max_pool3d", input, output_size, backend)
+    return _adaptive("max_pool", input, "adaptive_max_pool3d", output_size, True, backend)
 
 
-def _adaptive(operator, op, x, output_size, backend):
-    rank = OPS[op].rank
+def _adaptive(operator, x, op, output_size, indices, backend):
+    if isinstance(output_size, checks.SEQUENCE) and None in output_size:
+        output_size = _with_kept_axes(op, x, output_size)
+    return call(operator, _arguments, ("input",), (x,), (op, output_size, indices, backend))
+
+
+def _with_kept_axes(op, x, sizes):
+    """The input's own size where none is given; as it was where that is refused later."""
     arrays.library(op, input=x)
-    sizes = output_size if isinstance(output_size, checks.SEQUENCE) else (output_size,) * rank
-    if rank > 1 and sizes is output_size and len(sizes) == rank and x.ndim >= rank:
-        whole = x.shape[x.ndim - rank :]
-        sizes = [w if s is None else s for s, w in zip(sizes, whole, strict=True)]
-    sizes = tuple(checks.flat(op, "output_size", sizes))  # a plan is found by it
+    rank = OPS[op].rank
+    if rank == 1 or len(sizes) != rank or x.ndim < rank:
+        return sizes
+    whole = x.shape[x.ndim - rank :]
+    return tuple(w if s is None else s for s, w in zip(sizes, whole, strict=True))
+
+
+def _arguments(op, output_size, indices, backend):
+    given = isinstance(output_size, checks.SEQUENCE)
+    sizes = output_size if given else (output_size,) * OPS[op].rank
+    sizes = tuple(checks.flat(op, "output_size", sizes))
     none: tuple[int, ...] = ()
-    return call(
-        operator, {"input": x}, op, none, none, none, none, False, True, None, sizes, backend
-    )
+    return op, none, none, none, none, False, True, None, sizes, backend

@@ -11,6 +11,7 @@ which chooses its algorithm.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ _ops: dict[str, Any] = {
     for name, operator in OPERATORS.items()
 }
 _nodes: dict[str, Any] = {}
+_derivatives: dict[str, tuple[Any, Any, Any]] = {}  # backward, setup, facts
 for _name, _operator in OPERATORS.items():
     _ops[_name].register_fake(_operator.fake)
 
@@ -66,17 +68,56 @@ def observed(tensors: tuple[Any, ...]) -> bool:
     )
 
 
-def _differentiate(name: str, backward: Callable[..., Any], setup: Callable[..., Any]) -> None:
-    """Give operator ``name`` its derivative, as a custom op and as a plain node of autograd."""
-    _ops[name].register_autograd(backward, setup_context=setup)
+def _differentiate(
+    name: str, backward: Callable[..., Any], setup: Callable[..., Any], facts: Any = None
+) -> None:
+    """Give operator ``name`` its derivative, as a custom op and as a plain node of autograd.
+
+    Args:
+        facts: what ``setup`` needs besides, where working it out takes time: inputs, of which
+            shapes and dtypes matter only → its last argument.
+    """
+
+    def complete(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        setup(ctx, inputs, output, *((facts(*inputs),) if facts else ()))
 
     def forward(ctx: Any, *args: Any) -> Any:
         result = plans.run(name, *args)
-        setup(ctx, args, result)
+        complete(ctx, args, result)
         return result
 
+    _ops[name].register_autograd(backward, setup_context=complete)
+    _nodes[name] = _node(name, forward, backward)
+    _derivatives[name] = backward, setup, facts
+
+
+def _node(name: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Any:
     methods = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    _nodes[name] = type(f"refconv::{name}", (torch.autograd.Function,), methods)
+    return type(f"refconv::{name}", (torch.autograd.Function,), methods)
+
+
+def node(
+    name: str, run: Callable[..., Any], given: tuple[Any, ...], rest: tuple[Any, ...]
+) -> Callable[..., Any]:
+    """``run``, which is operator ``name`` for tensors like ``given``, as a node of autograd of its
+    own: what its derivative needs of their shapes is worked out now.
+
+    Args:
+        rest: the operator's arguments behind ``given``: None for tensors that are left out, first.
+    """
+    backward, setup, facts = _derivatives[name]
+    known = (facts(*given, *rest),) if facts else ()
+    count = len(given)
+
+    def forward(ctx: Any, *tensors: Any) -> Any:
+        result = run(*tensors)
+        setup(ctx, (*tensors, *rest), result, *known)
+        return result
+
+    def back(ctx: Any, *grads: Any) -> Any:
+        return backward(ctx, *grads)[:count]
+
+    return _node(name, forward, back).apply
 
 
 def signature(*tensors: torch.Tensor) -> Callable[..., bool]:
@@ -110,11 +151,12 @@ def empty_maker(shape: tuple[int, ...], dtype: str) -> Callable[[], torch.Tensor
 def slow_signature(*tensors: torch.Tensor) -> Callable[..., bool]:
     """``signature`` by what torch has in every version."""
     wanted = [_look(t) for t in tensors]
-    return lambda *given: not watched(given) and [_look(t) for t in given] == wanted
+    return lambda *given: not observed(given) and [_look(t) for t in given] == wanted
 
 
 def _look(t: torch.Tensor) -> tuple[Any, ...]:
-    return type(t), t.dtype, t.device, t.shape, t.stride(), t.is_conj(), t.is_neg()
+    kind = type(t), t.dtype, t.device, t.requires_grad, t.is_conj(), t.is_neg()
+    return *kind, t.shape, t.stride()
 
 
 def _backend(ctx: Any) -> str:
@@ -132,39 +174,52 @@ def _save(arrays: int) -> Any:
     def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.save_for_backward(*inputs[:arrays])
         ctx.args = inputs[arrays:]
-        ctx.shapes = [None if t is None else t.shape for t in inputs[:arrays]]
 
     return setup
 
 
-def _setup_conv(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-    x, w, b = inputs[:3]
+@dataclass(frozen=True)
+class _Convolution:
+    """What the derivative of a convolution as users call it needs to know."""
+
+    back: str  # the operator that gives the input's gradient
+    transposed: bool
+    rank: int
+    in_size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    args: tuple[Any, ...]
+
+
+def _convolution(*inputs: Any) -> _Convolution:
     problem = OPERATORS["conv"].problem(*inputs)
-    ctx.save_for_backward(x, w)
-    ctx.transposed, ctx.biased, ctx.rank = problem.transposed, b is not None, problem.rank
-    ctx.kernel, ctx.in_size = problem.kernel, problem.in_size
-    flat = [p for pair in problem.padding for p in pair]
-    ctx.args = (
-        problem.stride,
-        flat,
-        problem.dilation,
-        problem.groups,
-        inputs[-1].partition(":")[0],
+    flat = tuple(p for pair in problem.padding for p in pair)
+    backend = inputs[-1].partition(":")[0]
+    return _Convolution(
+        "conv_fprop" if problem.transposed else "conv_dgrad",
+        problem.transposed,
+        problem.rank,
+        problem.in_size,
+        problem.kernel,
+        (problem.stride, flat, problem.dilation, problem.groups, backend),
     )
+
+
+def _setup_conv(ctx: Any, inputs: tuple[Any, ...], output: Any, facts: _Convolution) -> None:
+    ctx.save_for_backward(*inputs[:2])
+    ctx.facts = facts
 
 
 def _conv_backward(ctx: Any, gy: torch.Tensor) -> tuple[Any, ...]:
     x, w = ctx.saved_tensors
-    need_x, need_w, need_b = ctx.needs_input_grad[:3]
+    facts, needs = ctx.facts, ctx.needs_input_grad
     gx = gw = gb = None
-    if need_x:
-        back = "conv_fprop" if ctx.transposed else "conv_dgrad"
-        gx = call(back, gy, w.conj(), ctx.in_size, *ctx.args)
-    if need_w:
-        pair = (x.conj(), gy) if ctx.transposed else (gy, x.conj())
-        gw = call("conv_wgrad", *pair, ctx.kernel, *ctx.args)
-    if need_b:
-        gb = call("conv_bgrad", gy, ctx.rank, ctx.args[-1])
+    if needs[0]:
+        gx = call(facts.back, gy, w.conj(), facts.in_size, *facts.args)
+    if needs[1]:
+        pair = (x.conj(), gy) if facts.transposed else (gy, x.conj())
+        gw = call("conv_wgrad", *pair, facts.kernel, *facts.args)
+    if needs[2:] and needs[2]:
+        gb = call("conv_bgrad", gy, facts.rank, facts.args[-1])
     return gx, gw, gb, *(None,) * 8
 
 
@@ -294,7 +349,7 @@ def _pad_backward_backward(ctx: Any, gx: torch.Tensor) -> tuple[Any, ...]:
     return call("pad", gx, pad, mode, None, _backend(ctx)), *(None,) * 4
 
 
-_differentiate("conv", _conv_backward, _setup_conv)
+_differentiate("conv", _conv_backward, _setup_conv, _convolution)
 _differentiate("conv_fprop", _fprop_backward, _save(2))
 _differentiate("conv_dgrad", _dgrad_backward, _save(2))
 _differentiate("conv_wgrad", _wgrad_backward, _save(2))

@@ -19,7 +19,7 @@ import numpy as np
 from . import arrays, guard, settings, tuned
 from .backends import Algorithm, Backend, get, require, unavailable
 from .errors import ArgumentError, UnavailableError, UnsupportedError, UsageError
-from .moves import PadProblem
+from .moves import IndexProblem, PadProblem
 from .problem import PoolProblem
 
 #: The order in which ``auto`` asks the backends of a device.
@@ -174,12 +174,14 @@ class Call:
     """
 
     def __init__(self, problem: Any, slot: str, backend: str, device: str) -> None:
-        self.slot = slot
+        self.problem, self.slot = problem, slot
         self.choice = choose(problem, slot, backend, device)
         self.in_shapes, self.out_shapes, self.user_shapes, _ = problem.call(slot)
         self.dtype = np.dtype(arrays.COMPUTE.get(problem.dtype, problem.dtype))
         self.kinds = [self.dtype, np.dtype(np.int64)][: len(self.out_shapes)]
         self.names = [problem.dtype, "int64"]
+        indexed = isinstance(problem, IndexProblem)
+        self.takes = [self.dtype, np.dtype(np.int64) if indexed else self.dtype, self.dtype]
         self.numbers = numbers(problem, slot, self.dtype)
         # By name: a kernel that is replaced in its module (by a test) is replaced here too.
         self.home, self.name = self.choice.backend.home(self.choice.algorithm.kernel)

@@ -27,7 +27,6 @@ from .adaptive import (
     adaptive_max_pool3d,
     adaptive_max_pool3d_with_indices,
 )
-from .eager import call
 from .ops import OPS
 from .pooling import (
     avg_pool1d,
@@ -239,8 +238,8 @@ def unfold(
         >>> unfold(np.ones((1, 3, 5, 5)), 3).shape
         (1, 27, 9)
     """
-    steps = _columns("unfold", kernel_size, dilation, padding, stride)
-    return call("unfold", {"input": input}, *steps, backend)
+    raw = ("unfold", kernel_size, dilation, padding, stride, backend)
+    return plans.call("unfold", _columns, ("input",), (input,), raw)
 
 
 def fold(
@@ -257,9 +256,8 @@ def fold(
 
     Shapes: input (N, C*kh*kw, positions), result (N, C, *output_size).
     """
-    size = checks.numbers("fold", "output_size", output_size, 2)
-    steps = _columns("fold", kernel_size, dilation, padding, stride)
-    return call("fold", {"input": input}, size, *steps, backend)
+    raw = ("fold", output_size, kernel_size, dilation, padding, stride, backend)
+    return plans.call("fold", _fold_arguments, ("input",), (input,), raw)
 
 
 def pad(
@@ -283,22 +281,32 @@ def pad(
         >>> F.pad(np.array([[1.0, 2.0, 3.0]]), (1, 2), "reflect")
         array([[2., 1., 2., 3., 2., 1.]])
     """
-    flat = checks.flat("pad", "pad", pad)
-    for part in _parts(input, flat):
-        input = call("pad", {"input": input}, part, mode, value, backend)
+    for part in _parts(input, pad):
+        input = plans.call(
+            "pad", _pad_arguments, ("input",), (input,), ("pad", part, mode, value, backend)
+        )
     return input
 
 
-def _parts(input: Any, flat: list[int]) -> list[list[int]]:
+def _parts(input: Any, pad: Any) -> list[Any]:
     """The padding at once or, where an array has more axes than a kernel, two axes at a time."""
     if getattr(input, "ndim", 0) <= 5:
-        return [flat]
+        return [pad]
+    flat = checks.flat("pad", "pad", pad)
     return [[0] * i + flat[i : i + 4] for i in range(0, len(flat), 4)] or [flat]
 
 
-def _columns(op: str, kernel: Any, dilation: Any, padding: Any, stride: Any) -> tuple[Any, ...]:
+def _pad_arguments(op, pad, mode, value, backend):
+    return checks.flat(op, "pad", pad), mode, value, backend
+
+
+def _columns(op, kernel, dilation, padding, stride, backend):
     named = {"kernel_size": kernel, "dilation": dilation, "padding": padding, "stride": stride}
-    return tuple(checks.numbers(op, name, value, 2) for name, value in named.items())
+    return *(checks.numbers(op, name, value, 2) for name, value in named.items()), backend
+
+
+def _fold_arguments(op, output_size, *steps):
+    return checks.numbers(op, "output_size", output_size, 2), *_columns(op, *steps)
 
 
 def _conv_arguments(op, stride, padding, dilation, groups, backend):

@@ -26,8 +26,7 @@ class Operator:
         problem: the arguments → the problem; every refusal is raised in it.
         slot: problem → the slot that fills it.
         layout: problem and arrays → whether the result is channels_last (torch only).
-        check: a look at the arrays' values before they are used (indices).
-        planned: whether a call may leave a plan, which looks at neither values nor real numbers.
+        check: a look at the arrays' values before they are used (indices); every call takes it.
     """
 
     schema: str
@@ -35,8 +34,7 @@ class Operator:
     problem: Callable[..., Any]
     slot: Callable[[Any], str]
     layout: Callable[..., bool]
-    check: Callable[..., None] = lambda *args: None
-    planned: bool = True
+    check: Callable[..., None] | None = None
 
     def run(self, *args: Any) -> Any:
         """The operator on real arrays."""
@@ -47,7 +45,8 @@ class Operator:
         """What ``run`` runs, and whether its result is channels_last."""
         problem = self.problem(*args)
         given = args[: self.arrays]
-        self.check(problem, *given)
+        if self.check:
+            self.check(problem, *given)
         device = arrays.device_kind(given[0])
         call = dispatch.Call(problem, self.slot(problem), args[-1], device)
         return call, self._layout(problem, given)
@@ -154,7 +153,6 @@ OPERATORS: dict[str, Operator] = {
         slot=_fixed("scatter"),
         layout=layouts.of_input,
         check=problems.check_indices,
-        planned=False,
     ),
     "gather": Operator(
         "(Tensor x, Tensor index, int rank, str backend) -> Tensor",
@@ -190,7 +188,6 @@ OPERATORS: dict[str, Operator] = {
         problem=problems.pad,
         slot=_fixed("pad"),
         layout=layouts.of_pad,
-        planned=False,
     ),
     "pad_backward": Operator(
         "(Tensor y, SymInt[] x_shape, SymInt[] pad, str mode, str backend) -> Tensor",

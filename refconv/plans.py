@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter, is_
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,13 @@ import numpy as np
 from . import arrays, dispatch
 from .guard import is_checking
 from .operators import OPERATORS
+from .runners import runner
 from .settings import get_accuracy
 
 #: Plans kept; when there are more, all are dropped.
 LIMIT = 4096
+#: What is equal only to what is written alike, if it is of the same type.
+EXACT = (int, str, NoneType)
 
 
 class Plan:
@@ -33,10 +38,11 @@ class Plan:
         accuracy: in effect when it was made, as the number of ``threads`` was.
         check: arrays → whether they are like those of the first call.
         run: arrays → result.
-        no_grad: whether it holds only while no gradients are recorded: an array requires one.
+        node: the same for autograd, which takes it while gradients are recorded; None where no
+            array requires one.
     """
 
-    __slots__ = ("accuracy", "check", "no_grad", "raw", "run", "threads")
+    __slots__ = ("accuracy", "check", "node", "raw", "run", "threads")
 
     def __init__(
         self,
@@ -44,9 +50,9 @@ class Plan:
         state: tuple[str, int],
         check: Callable[..., bool],
         run: Callable[..., Any],
-        no_grad: bool,
+        node: Callable[..., Any] | None,
     ) -> None:
-        self.raw, self.check, self.run, self.no_grad = raw, check, run, no_grad
+        self.raw, self.check, self.run, self.node = raw, check, run, node
         self.accuracy, self.threads = state
 
 
@@ -96,34 +102,22 @@ def call(
         given: the arrays.
         raw: the other arguments as the user wrote them, the op's name first.
     """
-    if not _is_compiling() and not is_checking():
-        try:
-            plan = _recent.get(raw)
-            if (
-                plan is None
-                or plan.accuracy != get_accuracy()
-                or plan.threads != _threads()
-                or not plan.check(*given)
-            ):
-                plan = _find(given, raw)
-        except (AttributeError, TypeError):  # more arrays, or fewer; lists cannot be looked up
-            plan = _find(given, raw)
-        # Looking up 1 also finds True and 1.0, which are refused: types are compared as well.
-        if (
-            plan is not None
-            and not _modes()
-            and not (plan.no_grad and _records())
-            and (all(map(is_, raw, plan.raw)) or _alike(raw, plan.raw))
-        ):
-            return plan.run(*given)
+    plan = _planned(given, raw)
+    if plan is not None:
+        return plan.run(*given) if plan.node is None or not _records() else plan.node(*given)
     args = arguments(*raw)
     all_given = (*given, *(None,) * (len(names) - len(given)))
     op = args[0] if isinstance(args[0], str) else operator
     if arrays.library(op, **dict(zip(names, all_given, strict=True))) == "torch":
         from . import autograd  # imports torch, which the caller has imported already
 
-        if _is_compiling() or autograd.watched(given):
+        if _is_compiling() or autograd.observed(given):
             return autograd.call(operator, *all_given, *args)
+        if autograd.differentiated(given):
+            result = autograd.call(operator, *all_given, *args)
+            if not is_checking():
+                _leave_plan(operator, all_given, args, raw)
+            return result
     return _first_time(operator, all_given, args, raw)
 
 
@@ -133,13 +127,38 @@ def run(operator: str, *args: Any) -> Any:
     """
     count = OPERATORS[operator].arrays
     given, rest = args[:count], args[count:]
-    raw = (operator, *(tuple(a) if isinstance(a, list) else a for a in rest))
-    there = tuple(a for a in given if a is not None)
-    if not is_checking() and not _is_compiling() and not _modes():
-        plan = _find(there, raw)
-        if plan and not (plan.no_grad and _records()) and _alike(raw, plan.raw):
-            return plan.run(*there)
+    raw = (operator, *_without_lists(rest))
+    there = tuple([a for a in given if a is not None])
+    plan = _planned(there, raw)
+    if plan is not None and (plan.node is None or not _records()):
+        return plan.run(*there)
     return _first_time(operator, given, rest, raw)
+
+
+def _planned(given: tuple[Any, ...], raw: tuple[Any, ...]) -> Plan | None:
+    """The plan for a call, if there is one and no one but autograd must see the call."""
+    if _is_compiling() or is_checking():
+        return None
+    try:
+        plan = _recent.get(raw)
+        if (
+            plan is None
+            or plan.accuracy != get_accuracy()
+            or plan.threads != _threads()
+            or not plan.check(*given)
+        ):
+            plan = _find(given, raw)
+    except (AttributeError, TypeError):  # more arrays, or fewer; lists cannot be looked up
+        raw = _without_lists(raw)
+        plan = _find(given, raw)
+    if plan is None or _modes():
+        return None
+    if not all(map(is_, raw, plan.raw)):
+        # Looking up 1 also finds True and 1.0, which are refused: types are compared as well.
+        if not _alike(raw, plan.raw):
+            return None
+        plan.raw = raw  # whoever keeps its arguments is known again by these
+    return plan
 
 
 def _first_time(
@@ -148,8 +167,8 @@ def _first_time(
     """Check everything and run; leave a plan for the next time."""
     prepared, channels_last = OPERATORS[operator].prepare(*given, *args)
     result = prepared.run(given, channels_last)
-    if OPERATORS[operator].planned and not is_checking():
-        _leave_plan(prepared, channels_last, tuple(a for a in given if a is not None), raw)
+    if not is_checking():
+        _keep(operator, prepared, channels_last, given, args, raw)
     return result
 
 
@@ -161,6 +180,10 @@ def _key(given: tuple[Any, ...], raw: tuple[Any, ...]) -> Any:
     except (AttributeError, TypeError):
         return None
     return key
+
+
+def _without_lists(raw: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([tuple(a) if type(a) is list else a for a in raw])
 
 
 def _find(given: tuple[Any, ...], raw: tuple[Any, ...]) -> Plan | None:
@@ -181,31 +204,67 @@ def forget() -> None:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Whether equal arguments are also of equal types."""
+    """Whether equal arguments are also of equal types, and zeros of equal signs."""
     if type(a) is tuple and type(b) is tuple:
         return all(map(_alike, a, b))
-    return type(a) is type(b)
+    return type(a) is type(b) and (isinstance(a, EXACT) or repr(a) == repr(b))
 
 
-def _leave_plan(
-    prepared: dispatch.Call, channels_last: bool, given: tuple[Any, ...], raw: tuple[Any, ...]
+def _lasting(a: Any) -> bool:
+    """Whether an argument stays what it is, and equals itself: no tensor of one element, no NaN."""
+    if isinstance(a, tuple):
+        return all(map(_lasting, a))
+    return isinstance(a, (*EXACT, float, np.generic)) and bool(a == a)
+
+
+def _leave_plan(operator: str, given: tuple[Any, ...], args: tuple[Any, ...], raw: Any) -> None:
+    """A plan for a call that went another way."""
+    prepared, channels_last = OPERATORS[operator].prepare(*given, *args)
+    _keep(operator, prepared, channels_last, given, args, raw)
+
+
+def _keep(
+    operator: str,
+    prepared: dispatch.Call,
+    channels_last: bool,
+    all_given: tuple[Any, ...],
+    args: tuple[Any, ...],
+    raw: tuple[Any, ...],
 ) -> None:
+    given, raw = tuple(a for a in all_given if a is not None), _without_lists(raw)
     key = _key(given, raw)
-    plain = all(type(a) is np.ndarray for a in given)
-    if key is None or not (plain or all(arrays.is_torch(a) and a.is_cpu for a in given)):
+    if key is None or not _lasting(raw):
         return
+    plain = all(type(a) is np.ndarray for a in given)
+    if not (plain or all(arrays.is_torch(a) and a.is_cpu for a in given)):
+        return
+    run, node = runner(prepared, given, channels_last), None
+    look = OPERATORS[operator].check
+    if look:
+        run = _looking(partial(look, prepared.problem), run)
     if plain:
         check = _of_numpy(*given)
     else:
         from . import autograd
 
         check = autograd.signature(*given)
+        if any(t.requires_grad for t in given):
+            rest = (*(None,) * (len(all_given) - len(given)), *args)
+            node = autograd.node(operator, run, given, rest)
     if len(_plans) >= LIMIT:
         _plans.clear()
         _recent.clear()
-    run = _runner(prepared, given, channels_last)
-    no_grad = not plain and any(t.requires_grad for t in given)
-    _plans[key] = Plan(raw, (get_accuracy(), _threads()), check, run, no_grad)
+    _plans[key] = Plan(raw, (get_accuracy(), _threads()), check, run, node)
+
+
+def _looking(look: Callable[..., None], run: Callable[..., Any]) -> Callable[..., Any]:
+    """``run`` behind a look at the arrays' values."""
+
+    def checked(*given: Any) -> Any:
+        look(*given)
+        return run(*given)
+
+    return checked
 
 
 def _of_numpy(*given: np.ndarray) -> Callable[..., bool]:
@@ -223,70 +282,3 @@ def _of_numpy(*given: np.ndarray) -> Callable[..., bool]:
         return True
 
     return check
-
-
-def _runner(prepared: dispatch.Call, given: tuple[Any, ...], channels_last: bool) -> Any:
-    """The quickest way to run ``prepared`` on arrays like ``given``."""
-    missing = (None,) * (len(prepared.in_shapes) - len(given))
-    if not all(arrays.is_ready(a, prepared.dtype) for a in given):
-        return lambda *others: prepared.run((*others, *missing), channels_last)
-    if prepared.choice.algorithm.shortcut and not channels_last:
-        return _shortcut(prepared, arrays.is_torch(given[0]))
-    return _direct(prepared, arrays.is_torch(given[0]), channels_last)
-
-
-def _direct(prepared: dispatch.Call, is_torch: bool, channels_last: bool) -> Any:
-    """Arrays that need no conversion: views of them, and views of the outputs."""
-    shapes, makes = prepared.in_shapes, list(zip(prepared.out_shapes, prepared.kinds, strict=True))
-    user_shapes, launch = prepared.user_shapes, prepared.launch
-    nothing = np.empty(0, prepared.dtype)
-    from_numpy = sys.modules["torch"].from_numpy if is_torch else None
-
-    def run(*given: Any) -> Any:
-        if from_numpy:
-            given = tuple(
-                [(t.detach() if t.requires_grad else t).numpy() for t in given]  # a view
-            )
-        ready = [x.reshape(shape) for x, shape in zip(given, shapes, strict=False)]
-        ready += [nothing] * (len(shapes) - len(ready))
-        outputs = [np.empty(shape, dtype) for shape, dtype in makes]
-        launch(outputs, ready)
-        results: list[Any] = [
-            y.reshape(shape) for y, shape in zip(outputs, user_shapes, strict=True)
-        ]
-        if from_numpy:
-            results = [from_numpy(y) for y in results]
-        if channels_last:
-            results = [arrays.as_channels_last(y) for y in results]
-        return results[0] if len(results) == 1 else tuple(results)
-
-    return run
-
-
-def _shortcut(prepared: dispatch.Call, is_torch: bool) -> Any:
-    """The algorithm's shortcut: torch's tensors by their addresses, NumPy's arrays as they are."""
-    module, name = prepared.choice.backend.home(prepared.choice.algorithm.shortcut)
-    kernel, recipe = getattr(module, name)(
-        prepared.out_shapes[0], *prepared.in_shapes, *prepared.numbers
-    )
-    (shape,), dtype = prepared.user_shapes, prepared.dtype
-    nothing = np.empty(0, dtype)
-    if not is_torch:
-
-        def of_numpy(x: Any, w: Any, b: Any = nothing) -> Any:
-            y = np.empty(shape, dtype)
-            kernel(y.ravel(), x.ravel(), w.ravel(), b, recipe, nothing)
-            return y
-
-        return of_numpy
-    from . import autograd
-
-    empty = autograd.empty_maker(shape, dtype.name)
-
-    def of_torch(x: Any, w: Any, b: Any = None) -> Any:
-        y = empty()
-        b_at = 0 if b is None else b.data_ptr()
-        kernel(y.data_ptr(), x.data_ptr(), w.data_ptr(), b_at, recipe, nothing)
-        return y
-
-    return of_torch

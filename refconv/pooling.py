@@ -11,11 +11,12 @@ import sys
 from typing import Any
 
 from . import arrays, checks
-from .eager import call
 from .errors import DtypeError
 from .ops import OPS
+from .plans import call
 
 Numbers = int | tuple[int, ...] | list[int]
+INPUT, INDEXED = ("input",), ("input", "indices")
 
 
 def max_pool1d(
@@ -33,8 +34,9 @@ def max_pool1d(
 
     Source: torch max_pool1d.
     """
-    steps = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _max("max_pool1d", input, *steps, backend, indices=return_indices)
+    operator = "max_pool" if return_indices else "max_pool_values"
+    steps = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return call(operator, _max_arguments, INPUT, (input,), ("max_pool1d", *steps, backend))
 
 
 def max_pool1d_with_indices(
@@ -49,8 +51,8 @@ def max_pool1d_with_indices(
     backend: str = "auto",
 ) -> Any:
     """``max_pool1d`` with its indices, whatever ``return_indices`` says (as in torch)."""
-    steps = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _max("max_pool1d", input, *steps, backend)
+    steps = (kernel_size, stride, padding, dilation, ceil_mode, True)
+    return call("max_pool", _max_arguments, INPUT, (input,), ("max_pool1d", *steps, backend))
 
 
 def max_pool2d(
@@ -68,8 +70,9 @@ def max_pool2d(
 
     Source: torch max_pool2d.
     """
-    steps = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _max("max_pool2d", input, *steps, backend, indices=return_indices)
+    operator = "max_pool" if return_indices else "max_pool_values"
+    steps = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return call(operator, _max_arguments, INPUT, (input,), ("max_pool2d", *steps, backend))
 
 
 def max_pool2d_with_indices(
@@ -84,8 +87,8 @@ def max_pool2d_with_indices(
     backend: str = "auto",
 ) -> Any:
     """``max_pool2d`` with its indices, whatever ``return_indices`` says (as in torch)."""
-    steps = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _max("max_pool2d", input, *steps, backend)
+    steps = (kernel_size, stride, padding, dilation, ceil_mode, True)
+    return call("max_pool", _max_arguments, INPUT, (input,), ("max_pool2d", *steps, backend))
 
 
 def max_pool3d(
@@ -103,8 +106,9 @@ def max_pool3d(
 
     Source: torch max_pool3d.
     """
-    steps = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _max("max_pool3d", input, *steps, backend, indices=return_indices)
+    operator = "max_pool" if return_indices else "max_pool_values"
+    steps = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return call(operator, _max_arguments, INPUT, (input,), ("max_pool3d", *steps, backend))
 
 
 def max_pool3d_with_indices(
@@ -119,8 +123,8 @@ def max_pool3d_with_indices(
     backend: str = "auto",
 ) -> Any:
     """``max_pool3d`` with its indices, whatever ``return_indices`` says (as in torch)."""
-    steps = (kernel_size, stride, padding, dilation, ceil_mode)
-    return _max("max_pool3d", input, *steps, backend)
+    steps = (kernel_size, stride, padding, dilation, ceil_mode, True)
+    return call("max_pool", _max_arguments, INPUT, (input,), ("max_pool3d", *steps, backend))
 
 
 def avg_pool1d(
@@ -137,8 +141,8 @@ def avg_pool1d(
 
     Source: torch avg_pool1d.
     """
-    steps = (kernel_size, stride, padding, ceil_mode, count_include_pad)
-    return _avg("avg_pool1d", input, *steps, None, backend)
+    steps = (kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+    return call("avg_pool", _avg_arguments, INPUT, (input,), ("avg_pool1d", *steps, backend))
 
 
 def avg_pool2d(
@@ -156,8 +160,8 @@ def avg_pool2d(
 
     Source: torch avg_pool2d.
     """
-    steps = (kernel_size, stride, padding, ceil_mode, count_include_pad)
-    return _avg("avg_pool2d", input, *steps, divisor_override, backend)
+    steps = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return call("avg_pool", _avg_arguments, INPUT, (input,), ("avg_pool2d", *steps, backend))
 
 
 def avg_pool3d(
@@ -175,8 +179,8 @@ def avg_pool3d(
 
     Source: torch avg_pool3d.
     """
-    steps = (kernel_size, stride, padding, ceil_mode, count_include_pad)
-    return _avg("avg_pool3d", input, *steps, divisor_override, backend)
+    steps = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return call("avg_pool", _avg_arguments, INPUT, (input,), ("avg_pool3d", *steps, backend))
 
 
 def lp_pool1d(
@@ -242,8 +246,8 @@ def max_unpool1d(
 
     Source: torch max_unpool1d.
     """
-    steps = (kernel_size, stride, padding, output_size)
-    return _unpool("max_unpool1d", input, indices, *steps, backend)
+    raw = ("max_unpool1d", kernel_size, stride, padding, output_size, backend)
+    return call("max_unpool", _unpool_arguments, INDEXED, (input, indices), raw)
 
 
 def max_unpool2d(
@@ -261,8 +265,8 @@ def max_unpool2d(
 
     Source: torch max_unpool2d.
     """
-    steps = (kernel_size, stride, padding, output_size)
-    return _unpool("max_unpool2d", input, indices, *steps, backend)
+    raw = ("max_unpool2d", kernel_size, stride, padding, output_size, backend)
+    return call("max_unpool", _unpool_arguments, INDEXED, (input, indices), raw)
 
 
 def max_unpool3d(
@@ -280,8 +284,8 @@ def max_unpool3d(
 
     Source: torch max_unpool3d.
     """
-    steps = (kernel_size, stride, padding, output_size)
-    return _unpool("max_unpool3d", input, indices, *steps, backend)
+    raw = ("max_unpool3d", kernel_size, stride, padding, output_size, backend)
+    return call("max_unpool", _unpool_arguments, INDEXED, (input, indices), raw)
 
 
 def _window(op: str, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Any, ...]:
@@ -295,16 +299,14 @@ def _window(op: str, kernel: Any, stride: Any, padding: Any, dilation: Any) -> t
     return sizes, steps, pads, checks.numbers(op, "dilation", dilation, rank)
 
 
-def _max(op, x, kernel, stride, padding, dilation, ceil_mode, backend, indices=True):
+def _max_arguments(op, kernel, stride, padding, dilation, ceil_mode, indices, backend):
     window = _window(op, kernel, stride, padding, dilation)
-    operator = "max_pool" if indices else "max_pool_values"
-    return call(operator, {"input": x}, op, *window, bool(ceil_mode), True, None, (), backend)
+    return op, *window, bool(ceil_mode), True, None, (), backend
 
 
-def _avg(op, x, kernel, stride, padding, ceil_mode, include, divisor, backend):
+def _avg_arguments(op, kernel, stride, padding, ceil_mode, include, divisor, backend):
     window = _window(op, kernel, stride, padding, 1)
-    modes = (bool(ceil_mode), bool(include), divisor)
-    return call("avg_pool", {"input": x}, op, *window, *modes, (), backend)
+    return op, *window, bool(ceil_mode), bool(include), divisor, (), backend
 
 
 def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
@@ -314,7 +316,9 @@ def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
         sign = 1 if norm > 0 else -1
         most = op.replace("lp", "max")
         large = sign * lib.abs(x)
-        return sign * _max(most, large, kernel, stride, 0, 1, ceil_mode, backend, indices=False)
+        window = (kernel, stride, 0, 1, ceil_mode, False)
+        raw = (most, *window, backend)
+        return sign * call("max_pool_values", _max_arguments, INPUT, (large,), raw)
     cells = 1
     if OPS[op].rank == 1:  # torch takes no tuple here
         checks.number(op, "kernel_size", kernel)
@@ -324,15 +328,15 @@ def _lp(op, x, norm, kernel, stride, ceil_mode, backend):
         powers = x**norm
     except RuntimeError as error:  # torch has no power of this dtype
         raise DtypeError(f"{op}: not defined for {arrays.dtype_name(x)}: {error}") from None
-    mean = _avg(op, powers, kernel, stride, 0, ceil_mode, True, None, backend)
+    steps = (kernel, stride, 0, ceil_mode, True, None)
+    mean = call("avg_pool", _avg_arguments, INPUT, (powers,), (op, *steps, backend))
     size = lib.abs(mean)
     if hasattr(lib, "relu"):  # torch's relu has slope 0 at 0, which stops the root's infinite slope
         size = lib.relu(size)
     return (lib.sign(mean) * size * cells) ** (1.0 / norm)
 
 
-def _unpool(op, x, index, kernel, stride, padding, output_size, backend):
+def _unpool_arguments(op, kernel, stride, padding, output_size, backend):
     sizes, steps, pads, _ = _window(op, kernel, stride, padding, 1)
     wanted = None if output_size is None else checks.flat(op, "output_size", list(output_size))
-    named = {"input": x, "indices": index}
-    return call("max_unpool", named, op, sizes, steps, pads, wanted, backend)
+    return op, sizes, steps, pads, wanted, backend

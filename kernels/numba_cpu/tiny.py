@@ -185,24 +185,26 @@ def run(y, x, w, b, recipe, like):
 
 
 @lru_cache(maxsize=256)
-def fprop_shortcut(y, x, w, b, stride, padding, dilation, groups):
-    """``run`` and the recipe of ``fprop``, from the arrays' shapes."""
-    return run, _recipe(y, x, w, b[0], stride, padding, dilation, groups, True)
+def fprop_shortcut(dtype, y, x, w, b, stride, padding, dilation, groups):
+    """``run`` and the rest of its arguments for ``fprop``, from the arrays' shapes."""
+    recipe = _recipe(y, x, w, b[0], stride, padding, dilation, groups, True)
+    return run, (recipe, np.empty(0, dtype))
 
 
 @lru_cache(maxsize=256)
-def dgrad_shortcut(dx, dy, w, b, stride, padding, dilation, groups):
-    """``run`` and the recipe of ``dgrad``, from the arrays' shapes."""
-    return run, _recipe(dx, dy, w, b[0], stride, padding, dilation, groups, False)
+def dgrad_shortcut(dtype, dx, dy, w, b, stride, padding, dilation, groups):
+    """``run`` and the rest of its arguments for ``dgrad``, from the arrays' shapes."""
+    recipe = _recipe(dx, dy, w, b[0], stride, padding, dilation, groups, False)
+    return run, (recipe, np.empty(0, dtype))
 
 
 def fprop(y, x, w, b, *numbers):
     """y[n, oc, o] = b[oc] + sum of x[n, ic, o*stride - padding + k*dilation] * w[oc, ic, k]."""
-    _, recipe = fprop_shortcut(y.shape, x.shape, w.shape, b.shape, *numbers)
-    run(y.ravel(), x.ravel(), w.ravel(), b, recipe, b)
+    _, rest = fprop_shortcut(y.dtype, y.shape, x.shape, w.shape, b.shape, *numbers)
+    run(y.ravel(), x.ravel(), w.ravel(), b, *rest)
 
 
 def dgrad(dx, dy, w, b, *numbers):
     """dx[n, ic, i] = b[ic] + sum of dy[n, oc, o] * w[oc, ic, k], i = o*stride - padding + k*dil."""
-    _, recipe = dgrad_shortcut(dx.shape, dy.shape, w.shape, b.shape, *numbers)
-    run(dx.ravel(), dy.ravel(), w.ravel(), b, recipe, b)
+    _, rest = dgrad_shortcut(dx.dtype, dx.shape, dy.shape, w.shape, b.shape, *numbers)
+    run(dx.ravel(), dy.ravel(), w.ravel(), b, *rest)

@@ -62,9 +62,9 @@ class Algorithm:
         cost: problem, slot and threads → predicted seconds. Of the algorithms that may run, the
             one with the least is chosen; of equals, the first in the table.
         shortcut: ``module:function`` of what a plan runs instead of ``kernel``, where there is no
-            time for arrays of five axes. ``function(out_shape, *in_shapes, *numbers)`` gives a
-            kernel and its recipe, for ``kernel(out, *operands, recipe)`` where operands are
-            contiguous arrays of any rank, or addresses.
+            time for arrays of five axes. ``function(dtype, *out_shapes, *in_shapes, *numbers)``
+            gives a kernel and the rest of its arguments, for ``kernel(*outputs, *inputs, *rest)``
+            where these are flat contiguous arrays, or addresses; or None: take ``kernel``.
     """
 
     name: str

@@ -46,9 +46,18 @@ def _tiny(slot: str) -> Algorithm:
     )
 
 
+def _rows(slot: str, kernel: str, shortcut: str) -> dict[str, tuple[Algorithm, ...]]:
+    """``rows``, which has a shortcut for small calls."""
+    return {slot: (Algorithm("rows", kernel, shortcut=shortcut),)}
+
+
 #: One line an algorithm and slot. ``rows`` runs everything.
 SLOTS = {
     **every_slot("rows"),
+    **_rows("max_pool", "pool:max_pool", "pool:max_shortcut"),
+    **_rows("max_pool_values", "pool:max_pool_values", "pool:values_shortcut"),
+    **_rows("avg_pool", "pool:avg_pool", "pool:avg_shortcut"),
+    **_rows("avg_pool_backward", "pool:avg_pool_backward", "pool:avg_backward_shortcut"),
     "conv_fprop": (
         _tiny("conv_fprop"),
         Algorithm("direct", "direct:fprop", able.real, cost=cost.direct),

@@ -21,13 +21,13 @@ def planned(monkeypatch):
     """Which calls ran by a plan: a list that grows by what each plan was made for."""
     plans.forget()
     used = []
-    make = plans._runner
+    make = plans.runner
 
     def watched(prepared, given, channels_last):
         run = make(prepared, given, channels_last)
         return lambda *arrays: (used.append(prepared), run(*arrays))[1]
 
-    monkeypatch.setattr(plans, "_runner", watched)
+    monkeypatch.setattr(plans, "runner", watched)
     yield used
     plans.forget()
 
@@ -52,6 +52,78 @@ def test_the_second_call_runs_by_a_plan(planned, signature):
         same(F.conv_transpose2d(X, W.transpose(0, 1).contiguous(), B, 2),
              T.conv_transpose2d(X, W.transpose(0, 1).contiguous(), B, 2))  # fmt: skip
     assert len(planned) == 6
+
+
+POOLED, INDICES = T.max_pool2d(X, 2, return_indices=True)
+OTHERS = {
+    "list": ("conv2d", X, W, B, [2, 1]), "indices": ("max_pool2d", X, 2, None, 0, 1, False, True),
+    "average": ("avg_pool2d", X, 2), "adaptive": ("adaptive_max_pool2d", X, (3, None)),
+    "unpool": ("max_unpool2d", POOLED, INDICES, 2), "pad": ("pad", X, [1, 0, 2, 1], "reflect"),
+    "constant": ("pad", X, (1, 1), "constant", 0.5), "unfold": ("unfold", X, 3),
+    "fold": ("fold", T.unfold(X, 3), (7, 8), 3), "power mean": ("lp_pool2d", X, 2.0, 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_kind_of_call_has_plans(name, planned, signature):
+    """The first call of three is the one without."""
+    op, *args = OTHERS[name]
+    arrays = [a.numpy() if isinstance(a, torch.Tensor) else a for a in args]
+    want = _several(getattr(T, op)(*args))
+    for _ in range(3):
+        for y, expected in zip(_several(getattr(F, op)(*args)), want, strict=True):
+            same(y, expected)
+    for _ in range(3):
+        for y, expected in zip(_several(getattr(F, op)(*arrays)), want, strict=True):
+            np.testing.assert_allclose(y, expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert len(planned) == 4
+
+
+def _several(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+def test_what_may_change_is_no_part_of_a_plan():
+    """A tensor of one element is taken as a number; NaN is no other NaN; 0 has two signs."""
+    step = torch.tensor(1)
+    for n in (1, 2, 1):
+        step.fill_(n)
+        assert F.conv2d(X, W, B, step).shape == T.conv2d(X, W, B, n).shape
+    for value in (0.0, -0.0, 0.0, np.float32(0), np.float32(-0.0)):
+        border = F.pad(X, (1, 1), "constant", value)[..., 0]
+        assert bool(torch.signbit(border).all()) == bool(np.signbit(value))
+    before = len(plans._plans)
+    for _ in range(3):
+        assert F.pad(X, (1, 1), "constant", float("nan"))[..., 0].isnan().all()
+    assert len(plans._plans) == before
+
+
+def test_indices_are_looked_at_every_time():
+    """They are values: what a plan knows of the shapes says nothing of them."""
+    for _ in range(2):
+        F.max_unpool2d(POOLED, INDICES, 2)
+        with pytest.raises(rc.IndexRangeError, match="index 56 is outside"):
+            F.max_unpool2d(POOLED, INDICES.clone().fill_(56), 2)
+
+
+@pytest.mark.parametrize("bias", [None, B])
+def test_gradients_by_a_plan(bias, planned, signature):
+    """Once a call is planned its node of autograd is too: first and second derivatives, some not
+    wanted.
+    """
+    given = [t.double().requires_grad_() for t in (X, W, bias) if t is not None]
+    for wanted in (given, given[1:], given[:1], given):
+        pairs = []
+        for M in (F, T):
+            y = M.conv2d(*given, stride=2, padding=1)
+            first = torch.autograd.grad(y.pow(2).sum(), wanted, create_graph=True)
+            size = sum(g.pow(2).sum() for g in first)
+            pairs.append((y, *first, *torch.autograd.grad(size, given, allow_unused=True)))
+        for got, want in zip(*pairs, strict=True):
+            torch.testing.assert_close(got, want)
+    assert [p.slot for p in planned].count("conv_fprop") >= 3
+    with torch.no_grad():
+        assert not F.conv2d(*given, stride=2, padding=1).requires_grad
 
 
 class Sub(torch.Tensor):
@@ -190,6 +262,17 @@ def test_who_watches_sees_every_call(planned, signature):
         torch.func.grad(lambda a: F.conv2d(a, w).sum())(x)
     traced = torch.jit.trace(lambda a: F.conv2d(a, w), x, check_trace=False)
     assert "refconv::conv" in str(traced.graph)
+    grown = x.clone().requires_grad_()
+    for _ in range(2):
+        assert F.conv2d(grown, w).requires_grad
+    traced = torch.jit.trace(lambda a: F.conv2d(a, w), grown, check_trace=False)
+    assert "refconv::conv" in str(traced.graph)
+    with Seen():
+        Seen.ops.clear()
+        F.conv2d(grown, w)
+    assert "refconv.conv.default" in Seen.ops
+    each = torch.func.vmap(lambda a: F.conv2d(a, w))(grown[None])
+    torch.testing.assert_close(each[0], want)
     torch.testing.assert_close(F.conv2d(x.as_subclass(Sub), w).as_subclass(torch.Tensor), want)
     y = F.conv2d(x.clone().requires_grad_(), w)
     assert y.requires_grad

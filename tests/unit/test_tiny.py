@@ -50,8 +50,8 @@ def test_addresses_give_what_arrays_give():
                ((1, 3, 1, 5, 5), (2, 3, 1, 3, 3), (2,)))  # fmt: skip
     y, z = np.empty((1, 2, 1, 3, 3)), np.empty((1, 2, 1, 3, 3))
     tiny.fprop(y, x, w, b, *STEPS[0])
-    run, recipe = tiny.fprop_shortcut(y.shape, x.shape, w.shape, b.shape, *STEPS[0])
-    run(*(a.ctypes.data for a in (z, x, w, b)), recipe, np.empty(0))
+    run, rest = tiny.fprop_shortcut(y.dtype, y.shape, x.shape, w.shape, b.shape, *STEPS[0])
+    run(*(a.ctypes.data for a in (z, x, w, b)), *rest)
     assert np.array_equal(y, z)
 
 
