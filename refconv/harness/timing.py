@@ -199,7 +199,8 @@ def interleave(
     calls, cost = {}, 0.0
     for name, call in candidates.items():  # warm-up, and how long a call takes
         call()
-        alone = clock.time(call, 1) / 1e9
+        # The first call plans, the second may load what the plan runs: neither says how long it is.
+        alone = min(clock.time(call, 1) for _ in range(3)) / 1e9
         calls[name] = 1 if ready else max(1, min(1000, int(sample / max(alone, 1e-9))))
         cost += gap + alone + max(block, alone * calls[name])
     planned = max(rounds[0], min(rounds[1], int(budget / max(cost, 1e-9))))

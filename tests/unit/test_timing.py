@@ -29,8 +29,8 @@ def run(seconds, **options):
 
 def test_candidates_take_turns_with_a_pause_and_an_untimed_call_before_each():
     samples, log = run({"a": 1.0, "b": 2.0}, budget=0, rounds=(2, 2))
-    warm_up, rounds = log[:4], log[4:]
-    assert warm_up == ["a", "a", "b", "b"]
+    warm_up, rounds = log[:8], log[8:]
+    assert warm_up == ["a"] * 4 + ["b"] * 4
     assert rounds == ["pause", "a", "a", "pause", "b", "b"] * 2
     assert samples["a"].ns == (1e9, 1e9)
 
