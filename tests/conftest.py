@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, settings
 # Numba's OpenMP layer would reset torch's number of threads, and its waiting threads spin: with
 # two workers on two cores both cost more than everything else.
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")
+# Likewise BLAS: its threads spin while they wait for a core that the other worker has.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 KERNELS = Path(__file__).parent.parent / "kernels" / "numba_cpu"
 

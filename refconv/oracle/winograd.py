@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import lru_cache
+from math import isqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -232,8 +233,9 @@ def convolve(t: Tiles, by: Transforms) -> np.ndarray:
 
 def reach(t: Tiles, by: Transforms) -> np.ndarray:
     """W: the sum of the absolute values of every term that the algorithm adds (F9)."""
-    out, g, into = (np.abs(a) for a in by)
-    return apart(out, product(apart(g, np.abs(t.g)), apart(into, np.abs(t.d))))
+    out, g, into = (_both(np.abs(a)) for a in by)
+    d, w = _places(np.abs(t.d)), _places(np.abs(t.g))
+    return _tiles(_times(out, _times(g, w) @ _times(into, d)))
 
 
 def variance(t: Tiles, by: Transforms, inputs: float = 0.0) -> np.ndarray:
@@ -246,16 +248,40 @@ def variance(t: Tiles, by: Transforms, inputs: float = 0.0) -> np.ndarray:
     Args:
         inputs: of the transformed arrays' rounding to fewer digits, in the same units.
     """
-    out2, g2, into2 = (a * a for a in by)
-    u, v = apart(by.g, t.g), apart(by.into, t.d)
-    u2, v2 = u * u, v * v
+    out2, g2, into2 = (_both(a * a) for a in by)
+    d, w = _places(t.d), _places(t.g)
+    u, v = _times(_both(by.g), w), _times(_both(by.into), d)
     # Rounding errors in the transforms are those of their largest intermediate numbers.
-    du, dv = apart(g2, t.g * t.g), apart(into2, t.d * t.d)
+    du, dv = _times(g2, w * w), _times(into2, d * d)
     depth = t.g.shape[2]
-    whole = product(u, v)
-    summed = product(u2, (1 + depth / 6 + inputs) * v2 + _PASSES * dv)
-    summed = summed + product(_PASSES * du, v2) + (depth / 3 + _PASSES) * whole**2
-    return apart(out2, summed)
+    whole, v2 = u @ v, v * v
+    summed = (u * u) @ ((1 + depth / 6 + inputs) * v2 + _PASSES * dv)
+    summed += (_PASSES * du) @ v2 + (depth / 3 + _PASSES) * whole**2
+    return _tiles(_times(out2, summed))
+
+
+# Of large arrays, with the places of a tile as first axis: every step is then a product of whole
+# matrices. (``convolve`` rounds as an implementation does, one axis after the other.)
+
+
+def _both(a: np.ndarray) -> np.ndarray:
+    """The transform along both axes of a tile, as one matrix of its places."""
+    return np.kron(a, a)
+
+
+def _places(t: np.ndarray) -> np.ndarray:
+    """(…, s, s) as (s*s, …)."""
+    return np.ascontiguousarray(np.moveaxis(t, (-2, -1), (0, 1))).reshape(-1, *t.shape[:-2])
+
+
+def _tiles(t: np.ndarray) -> np.ndarray:
+    """(m*m, …) as (…, m, m)."""
+    m = isqrt(len(t))
+    return np.moveaxis(t.reshape(m, m, *t.shape[1:]), (0, 1), (-2, -1))
+
+
+def _times(a: np.ndarray, t: np.ndarray) -> np.ndarray:
+    return (a @ t.reshape(len(t), -1)).reshape(-1, *t.shape[1:])
 
 
 #: Roundings of a transform, each as large as its terms: two passes of one product and one or two
