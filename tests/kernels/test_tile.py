@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -111,33 +112,47 @@ def test_compiled_tiles_of_every_shape(kind):
     """The same through an address; ``pixels`` with neighbours one element apart."""
     number = ["panel", "taps", "pixels"].index(kind)
     code = compiled.address(kind, np.float32)
-    for rows, columns in compiled.SHAPES[kind]:
-        t = _Case(kind, rows, columns, 3, np.float32, apart=1)
+    for (rows, columns), last in product(compiled.SHAPES[kind], (3, vector.BYTES // 4)):
+        t = _Case(kind, rows, columns, last, np.float32, apart=1)
         at = np.r_[0, t.at] if kind == "pixels" else t.at
-        t.check(tile.ROWS, lambda C, t=t, at=at, r=rows, c=columns: _compiled(
+        t.check(tile.ROWS, lambda C, t=t, at=at, r=rows, c=columns, last=last: _compiled(
             code, number, r, c, C, t.c_row, t.A, t.a_row, t.B, at, t.b_row, tile.ROWS, t.bias,
-            3))  # fmt: skip
+            last))  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_the_loop_is_vector_fmas_and_spills_nothing(dtype):
-    """24 FMAs of the full width in the innermost loop, and no register stored on the stack."""
-    if vector.REGISTERS < 32 or vector.BYTES < 32:
-        pytest.skip(f"{vector.REGISTERS} registers of {vector.BYTES} bytes: 24 sums do not fit")
-    _peak(np.zeros(6 * 64, dtype), np.ones(6 * 8, dtype), np.ones(8 * 64, dtype), 8)
-    kinds = [s for s in _peak.signatures if s[0].dtype.name == np.dtype(dtype).name]
-    register, form = {32: "ymm", 64: "zmm"}[vector.BYTES], {4: "ps", 8: "pd"}[dtype().itemsize]
-    fma = re.compile(rf"vfmadd\d+{form}\s.*%{register}\d+")
-    blocks = re.split(r"\n\.?\w+:", _peak.inspect_asm(kinds[0]))
-    loop = max(blocks, key=lambda block: len(fma.findall(block)))
-    # LLVM may take two steps at a time.
-    assert len(fma.findall(loop)) in (24, 48)
-    assert not re.search(rf"vmov\w+\s+%{register}\d+, .*\(%r[sb]p\)", loop), loop
-
-
-_six_by_four = tile.panel(6, 4)
+#: Rows and columns of a tile whose sums fill three quarters of the registers.
+PEAK = (6, 4) if vector.REGISTERS >= 32 else (6, 2)
+_panel_peak, _taps_peak = tile.panel(*PEAK), tile.taps(*PEAK)
 
 
 @njit
-def _peak(C, A, B, steps):
-    _six_by_four(C, 0, 64, A, 0, 8, B, 0, 64, steps, 0, C, 0, vector.lanes(C))
+def _peak(C, A, B, at, steps, last):
+    _panel_peak(C, 0, 64, A, 0, 8, B, 0, 64, steps, 0, C, 0, last)
+
+
+@njit
+def _peak_taps(C, A, B, at, steps, last):
+    _taps_peak(C, 0, 64, A, 0, 8, B, 0, at, steps, 0, C, 0, last)
+
+
+@pytest.mark.parametrize("kernel", [_peak, _peak_taps], ids=["panel", "taps"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_loop_is_vector_fmas_and_spills_nothing(dtype, kernel):
+    """FMAs of the full width in the innermost loop, and no register stored on the stack; where a
+    mask would take one of few registers, no mask either.
+    """
+    if vector.BYTES < 32:
+        pytest.skip(f"registers of {vector.BYTES} bytes: what they are called is not known here")
+    arrays = np.zeros(6 * 64, dtype), np.ones(6 * 8, dtype), np.ones(8 * 64, dtype)
+    kernel(*arrays, np.arange(8), 8, 3)
+    kinds = [s for s in kernel.signatures if s[0].dtype.name == np.dtype(dtype).name]
+    register, form = {32: "ymm", 64: "zmm"}[vector.BYTES], {4: "ps", 8: "pd"}[dtype().itemsize]
+    fma = re.compile(rf"vfmadd\d+{form}\s.*%{register}\d+")
+    assembly = kernel.inspect_asm(kinds[0])
+    blocks = re.split(r"\n\.?\w+:", assembly)
+    loop = max(blocks, key=lambda block: len(fma.findall(block)))
+    sums = PEAK[0] * PEAK[1]
+    # LLVM may take two steps at a time.
+    assert len(fma.findall(loop)) in (sums, 2 * sums)
+    assert not re.search(rf"vmov\w+\s+%{register}\d+, .*\(%r[sb]p\)", loop), loop
+    assert vector.MASKS or "vmaskmov" not in assembly

@@ -59,7 +59,8 @@ def _transposes(y, part, x, row, rows, first):
 def test_moves(dtype):
     n = vector.BYTES // np.dtype(dtype).itemsize
     x = np.arange(1, 2 * n + 10, dtype=dtype)
-    for first, lo, hi in [(0, 0, 0), (1, 1, 2), (n - 1, -3, n + 5), (n, 2, 1), (2, -7, -2)]:
+    ranges = [(0, 0, 0), (1, 1, 2), (n - 1, -3, n + 5), (n, 2, 1), (2, -7, -2), (1, 0, n)]
+    for first, lo, hi in ranges + [(first, 1, first) for first in range(n)]:
         y = np.full(7 * n + 3, np.nan, dtype)
         assert _moves(y, x, first, lo, hi) == n
         lane = np.arange(n)
