@@ -136,9 +136,10 @@ def emit_store_first(builder, value, at, first):
 
 
 def _emit_store_pieces(builder, value, at, first):
-    """Fewer lanes than all: a half, a quarter, …, those whose bit is set in ``first``. AVX2's
-    masked store is microcode on AMD: some dozen cycles, whatever the mask.
+    """Fewer lanes than all, or none: a half, a quarter, …, those whose bit is set in ``first``.
+    AVX2's masked store is microcode on AMD: some dozen cycles, whatever the mask.
     """
+    first = builder.select(builder.icmp_signed(">", first, I64(0)), first, I64(0))
     half = value.type.count // 2
     while half:
         low, high = (
