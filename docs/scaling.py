@@ -1,5 +1,5 @@
 """Draw time against N, C and H from the recorded run: ``make readme``, or ``python docs/scaling.py
-[RECORDS [PICTURE]]``.
+RECORDS [PICTURE]``.
 
 The records are made by ``refconv bench --scaling --save scaling``; the picture is
 docs/images/scaling.svg, shown by docs/reference/bench.md. matplotlib is in the extra ``report``.
@@ -24,11 +24,6 @@ MARKS = {"torch": "s", "strict": "o", "fast": "^"}
 POWER = {"N": 1, "C": 2, "H": 2}
 
 Points = list[tuple[int, float]]
-
-
-def recorded() -> Path | None:
-    """The newest recorded run of ``--scaling``, or None."""
-    return max((ROOT / "bench" / "history").glob("*/scaling.jsonl"), default=None)
 
 
 def series(rows: list[Bench]) -> dict[tuple[str, str], Points]:
@@ -119,11 +114,11 @@ def draw(report: Report) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Draw the last run of a file of records; by default the newest ``scaling.jsonl``."""
-    path = Path(argv[0]) if argv else recorded()
-    if path is None:
-        print("no records: refconv bench --scaling --save scaling", file=sys.stderr)
+    """Draw the last run of a file of records."""
+    if not argv:
+        print("which records? (refconv bench --scaling --records FILE makes some)", file=sys.stderr)
         return 2
+    path = Path(argv[0])
     report = Report.of(list(read(path)))
     if not series(list(report.rows)):
         print(f"{path}: its last run has no timing of --scaling", file=sys.stderr)

@@ -33,9 +33,9 @@ FEW = 8
 
 
 def recorded(name: str) -> Report | None:
-    """The last run of the newest ``NAME.jsonl`` in the history, or None."""
-    path = max(HISTORY.glob(f"*/{name}.jsonl"), default=None)
-    return None if path is None else Report.of(list(read(path)))
+    """The run of ``NAME.jsonl`` in the history that was started last, on whatever machine."""
+    found = [Report.of(list(read(path))) for path in HISTORY.glob(f"*/{name}.jsonl")]
+    return max(found, key=lambda report: report.run.started, default=None)
 
 
 def unrecorded(name: str) -> str:
