@@ -198,7 +198,7 @@ def test_rounds_in_which_others_used_the_processor_are_dirty(monkeypatch):
 
 
 def test_a_turn_lasts_its_block_and_counts_its_median():
-    marks = iter([0, 5, 0, 100, 0, 300, 0, 100, 0, 100])
+    marks = iter([0, 5, 0, 5, 0, 5, 0, 100, 0, 300, 0, 100, 0, 100])  # three before the turn
     clock = keeping.Keeper("fake", lambda: next(marks))
     found = timing.interleave(
         {"a": lambda: None}, clock, budget=0, rounds=(1, 1), sample=0, block=5e-7,
