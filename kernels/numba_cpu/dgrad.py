@@ -1,12 +1,20 @@
-"""The gradient of the input, and transposed convolution, by the register tiles: pixels where
-vectors can hold input channels, rows where a group has few of them.
+"""The gradient of the input, and transposed convolution, by the register tiles.
+
+With stride 1 it is a convolution itself, by the weights turned round. Else it goes phase by phase:
+pixels where vectors can hold input channels, rows where a group has few of them.
 """
 
+from math import prod
+
+import numpy as np
 from numba import get_num_threads
 
-from . import conv, dgrad_pixels, dgrad_rows
+from . import conv, dgrad_pixels, dgrad_rows, direct
 from .finite import finite
 from .vector import BYTES
+
+#: Positions of dx from which on turning the weights round is little beside using them.
+POSITIONS = 1024
 
 
 def dgrad(dx, dy, w, b, stride, padding, dilation, groups):
@@ -19,10 +27,21 @@ def dgrad(dx, dy, w, b, stride, padding, dilation, groups):
     if dx.size == 0:
         return
     numbers = (tuple(stride), tuple(padding), tuple(dilation), groups)
+    if max(stride) == 1 and dx.shape[0] * prod(dx.shape[2:]) >= POSITIONS:
+        behind = [(k - 1) * d - p for k, d, p in zip(w.shape[2:], dilation, padding, strict=True)]
+        direct.fprop(dx, dy, turned(w, groups), b, stride, behind, dilation, groups)
+        return
     way = dgrad_rows if use_rows(dx.shape[1] // groups, dx.itemsize) else dgrad_pixels
     way.run(get_num_threads(), dx, dy, w, b, *numbers)
     if not finite(w if w.size < dx.size else dx):
         conv.dgrad(dx, dy, w, b, *numbers)
+
+
+def turned(w, groups):
+    """w (K, C/groups, *kernel) as (C, K/groups, *kernel), taps reversed along each axis."""
+    K, CG, *kernel = w.shape
+    parts = w.reshape(groups, K // groups, CG, *kernel)[..., ::-1, ::-1, ::-1].swapaxes(1, 2)
+    return np.ascontiguousarray(parts).reshape(groups * CG, K // groups, *kernel)
 
 
 def use_rows(CG, itemsize):

@@ -10,13 +10,18 @@ from math import prod
 from . import conv
 from .direct_pixels import conv_pixels
 from .direct_taps import conv_taps
+from .emit import BYTES, MASKS
 from .finite import finite
 from .padded import geometry, inside, joins
-from .vector import BYTES
 
 #: Steps of a tile (one k, one vector of sums) that other work costs, as measured: to store a vector
 #: from registers into y, or by way of memory and a transpose; to pack a weight.
 STORED, TRANSPOSED, PACKED = 3, 10, 0.4
+#: How many times longer a step takes: for pixels, where a tile is one vector wide and 16 registers
+#: hold its sums, by its loads; along rows, where what a tile reads does not fit the first cache.
+NARROW, FAR = 1.0 if MASKS else 1.6, 1.0 if MASKS else 1.25
+#: Bytes of the first cache, and of a cache line.
+CACHE, LINE = 32_768, 64
 
 
 @lru_cache(maxsize=512)
@@ -30,8 +35,10 @@ def by_pixels(x_shape, w_shape, y_shape, stride, padding, dilation, wide):
         OW = prod(y_shape[2:])
     row = -(-OW // wide) * wide / OW
     channels = -(-OCG // wide) * wide / OCG
-    by_rows = pixels * row * (K + STORED)
-    return pixels * channels * (K + TRANSPOSED) + PACKED * wide * K < by_rows
+    read = K // w_shape[4] * min(stride[2], w_shape[4]) * (4 * BYTES + LINE)
+    narrow, far = NARROW if wide >= OCG else 1, FAR if read > CACHE else 1
+    by_rows = far * pixels * row * (K + STORED)
+    return narrow * pixels * channels * (K + TRANSPOSED) + PACKED * wide * K < by_rows
 
 
 def fprop(y, x, w, b, stride, padding, dilation, groups):

@@ -24,7 +24,7 @@ from .compiled import PIXELS_OF, address, pixels
 from .direct_taps import SERIAL, SHARE
 from .padded import fill, filled, geometry, inside, joins, room
 from .tile import COLUMNS, SUMS
-from .vector import BYTES, lanes, load, store, transpose, transpose_part
+from .vector import BYTES, lanes, load, prefetch_to_write, store, transpose, transpose_part
 from .worker import launch, share
 
 #: Pixels of an item; terms of a sum that are taken before the next tile: 2048 rows of two vectors
@@ -134,6 +134,10 @@ def _item(tile, y, x, source, at, w, order, packed, bias, sums, thread, plan, it
         if p.once:
             weights = thread * 2 * wide * p.K
             _pack_block(packed, weights, w, square, order, p, g, block)
+        to = (n * p.G + g) * p.OCG * plane + first * wide * plane + (od * p.OH + oh0) * p.OW + ow
+        for i in range(min(columns * wide, p.OCG - first * wide)):
+            for j in range(0, found, wide):
+                prefetch_to_write(y, to + i * plane + j)
         for k in range(0, p.K, TERMS):
             for oh in range(oh0, oh1):
                 to, row = base + (oh - oh0) * count * width, source + od * p.depth + oh * p.row + ow

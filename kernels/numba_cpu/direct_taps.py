@@ -30,8 +30,9 @@ SERIAL = 1 << 17
 #: Items that a thread should find, so that none waits long for the last one.
 SHARE = 4
 
-#: Rows of an item.
-HEIGHT = 8
+#: Rows of an item at most, and bytes of the padded copy that they should read: what all blocks of
+#: channels read again should stay in the first cache.
+HEIGHT, NEAR = 8, 14_000
 
 #: The numbers of one call: groups, channels a group, terms of a sum, output sizes; the copy's
 #: strides; how rows, the height and the channels are cut; items, and how many a whole image and
@@ -103,7 +104,11 @@ def _plan(x_shape, w_shape, y_shape, stride, padding, dilation, lanes, threads):
     stretches = -(-vectors // VECTORS)
     blocks = -(-OCG // ROWS_OF[-(-vectors // stretches)])
     lines, wanted = N * G * OD * stretches, 1 if space else SHARE * threads
-    heights = max(-(-OH // HEIGHT), min(OH, -(-wanted // lines)))
+    # What one row of outputs reads of the copy, and by how many rows all taps of it reach further.
+    more = [(w_shape[2 + a] - 1) * dilation[a] // stride[a] for a in range(3)]
+    length = BYTES * -(-vectors // stretches) + BYTES // lanes * more[2] + 64
+    near = NEAR // (CG * len(layout.phases) * (1 + more[0]) * length) - more[1]
+    heights = max(-(-OH // max(2, min(near, HEIGHT))), min(OH, -(-wanted // lines)))
     parts = min(blocks, -(-wanted // (lines * heights)))
     items = lines * heights * parts
     plan = Plan(G, OCG, CG, K, OD, OH, OW, copy.image, CG * copy.channel, copy.depth, copy.row,

@@ -196,3 +196,11 @@ def _function(builder, name, result, arguments):
 def nothing(context):
     """What an intrinsic without a result returns."""
     return context.get_dummy_value()
+
+
+def emit_prefetch_to_write(builder, at):
+    """Ask for the cache line of ``at``, to be written soon."""
+    byte = builder.bitcast(at, ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [byte.type, I32, I32, I32])
+    asked = builder.module.declare_intrinsic("llvm.prefetch", [byte.type], kind)
+    builder.call(asked, [byte, I32(1), I32(3), I32(1)])

@@ -6,7 +6,7 @@ The columns are what ``im2col`` writes out. Here an item packs only a panel of t
 vectors of pixels that may span rows, and multiplies all weights, which are used as they lie, with
 it: the ``panel`` tile. Lanes are idle only at the end of an image, whatever the width of its rows
 and the number of channels; nothing is transposed. A panel is packed ``TERMS`` terms at a time, to
-stay in the second cache, and sums continue in y. A few pixels behind the last whole vector are not
+stay in cache, and sums continue in y. A few pixels behind the last whole vector are not
 worth a vector: they are taken as ``dots`` of two rows of memory, lanes along K.
 
 Item: a panel of one image and group, some blocks of channels. Packing costs a load and a store for
@@ -28,8 +28,9 @@ from .tile import ROWS, SUMS, ZERO
 from .vector import BYTES, fma, lanes, load, load_first, store, total, zeros
 from .worker import launch, share
 
-#: Terms of a panel packed at once, and channels that are worth packing a panel for.
-TERMS, WORTH = 512, 48
+#: Terms of a panel packed at once, so that it stays in the first cache (the second with AVX-512);
+#: channels that are worth packing a panel for.
+TERMS, WORTH = 8 * BYTES, 48
 
 #: The numbers of one call: groups, channels a group, terms, sizes of y, columns of an image; the
 #: copy's strides; how columns and channels are cut; columns taken as dots; items.

@@ -32,6 +32,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .emit import BYTES, emit_prefetch_to_write
 from .vector import (
     I64,
     MASKS,
@@ -91,7 +92,12 @@ class _Tile:
 
     def begin(self, start, c, bias):
         """The sums before the first step, by ``start``: one block a case, joined by phis."""
-        b, zero = self.builder, ir.Constant(self.vector, [0.0] * self.vector.count)
+        b = self.builder
+        for r in range(self.rows):
+            for v in range(0, self.columns, max(1, 64 // BYTES)):
+                emit_prefetch_to_write(b, self.column(c[r], v))
+            emit_prefetch_to_write(b, self.column(c[r], self.columns - 1))
+        zero = ir.Constant(self.vector, [0.0] * self.vector.count)
         joined = b.append_basic_block("begin")
         blocks = [b.append_basic_block(f"start{i}") for i in range(4)]
         switch = b.switch(start, blocks[ZERO])

@@ -28,6 +28,7 @@ from .emit import (
     emit_load_first,
     emit_load_part,
     emit_mask,
+    emit_prefetch_to_write,
     emit_splat,
     emit_store,
     emit_store_first,
@@ -66,6 +67,19 @@ def lanes(typing, x):
         return I64(width(x.dtype))
 
     return types.int64(x), code
+
+
+@intrinsic
+def prefetch_to_write(typing, x, at):
+    """Ask for the cache line of x[at], to be written soon: without it a store that misses makes all
+    later stores wait.
+    """
+
+    def code(context, builder, signature, args):
+        emit_prefetch_to_write(builder, pointer(context, builder, x, *args))
+        return nothing(context)
+
+    return types.void(x, types.int64), code
 
 
 @intrinsic

@@ -1,8 +1,8 @@
 """What a call of each Numba algorithm is predicted to take: a sum of a few terms.
 
 Every prediction is arithmetic at a rate, bytes at a bandwidth and a fixed price for starting. The
-width of a vector is this machine's; the other constants are one machine's (two cores with AVX-512),
-and a choice needs only their ratios to be right.
+constants are two machines' (two cores with AVX-512, two with AVX2), by the lanes of a vector where
+they differ; a choice needs only their ratios to be right.
 ``refconv bench --all-algorithms`` measures how well they predict, ``refconv.tune`` what is fastest
 on this machine.
 """
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from ._numba_supports import real
 
-#: float32 multiply-adds a second of one thread whose registers are full of sums.
-PEAK = 58e9
+#: float32 multiply-adds a second of one thread whose registers are full of sums, by lanes.
+PEAK = {16: 58e9, 8: 38e9, 4: 19e9}
 #: Bytes a second, read or written: what fits in the last cache, and what does not.
 CACHE, MEMORY, CACHE_BYTES = 60e9, 40e9, 16e6
 #: Bytes a second of one thread that makes a padded copy.
@@ -29,9 +29,18 @@ CALL, LAUNCH, PLAN = 1e-6, 5e-6, 12e-6
 RATE = {"direct": 0.97, "implicit_gemm": 0.92, "winograd": 0.95, "depthwise": 0.35, "rows": 0.10}
 #: Steps of the sums that the rest of an output vector costs, along a row and through a transpose.
 STORED, TRANSPOSED = 3, 10
+#: Bytes of the first cache, and how many times longer a direct step takes, by lanes, where what a
+#: tile reads along a row does not fit it.
+FIRST_CACHE, FAR = 32_768, {8: 1.25}
 #: Seconds of one thread that Winograd's transforms take: an element of tiles, in or out; a pair of
-#: channels; and each of its transformed weights.
+#: channels; and each of its transformed weights. With half the lanes and registers, so many times
+#: longer.
 TILE, PAIR, WEIGHT = 0.62e-9, 1.4e-9, 0.08e-9
+SLOWER = {16: 1.0, 8: 3.0, 4: 6.0}
+#: The same where a dilation sets the elements of a tile apart in memory.
+APART = 1.5
+#: How many times longer a direct step of pixels takes, by lanes: more loads for each product.
+PIXELS = {8: 1.15}
 #: Seconds of ``tiny``, by one thread: a multiply-add, and an element of its columns.
 TINY_MAC, TINY_CELL = 0.045e-9, 0.25e-9
 
@@ -98,7 +107,7 @@ def compute(s: Sizes, macs: float, rate: float, items: int, threads: int) -> flo
     if not macs:
         return 0.0
     busy = items / ceil(items / threads)
-    return macs / (PEAK * 4 / s.bytes * rate) / busy
+    return macs / (PEAK[lanes()] * 4 / s.bytes * rate) / busy
 
 
 def direct(problem: Any, slot: str, threads: int) -> float:
@@ -107,12 +116,15 @@ def direct(problem: Any, slot: str, threads: int) -> float:
     steps, outs = s.inps // s.groups * s.taps, s.outs // s.groups
     whole = s.taps == 1 and s.out == s.inp  # a 1x1: rows join, and nothing is copied
     row = prod(s.out) if whole else s.out[2]
-    along = (1 + STORED / steps) / filled(row, lanes()) * (1 + 3 / outs)
-    across = (1 + TRANSPOSED / steps) / filled(outs, lanes())
+    read = steps // problem.kernel[-1] * min(problem.stride[-1], problem.kernel[-1])
+    far = FAR.get(lanes(), 1.0) if read * (16 * lanes() + 64) > FIRST_CACHE else 1.0
+    along = far * (1 + STORED / steps) / filled(row, lanes()) * (1 + 3 / outs)
+    across = PIXELS.get(lanes(), 1.0) * (1 + TRANSPOSED / steps) / filled(outs, lanes())
     rate = RATE["direct"] / min(along, across)
     copy = 0 if whole else s.bytes * s.batch * s.inps * prod(s.inp)
     work = compute(s, s.macs, rate, s.batch * s.groups * s.out[0] * s.out[1], threads)
-    return PLAN + LAUNCH + copy / COPY / threads + traffic(arrays(s)) + work
+    phases = prod(problem.stride) if slot == "conv_dgrad" else 1  # each is planned and started
+    return phases * (PLAN + LAUNCH) + copy / COPY / threads + traffic(arrays(s)) + work
 
 
 def implicit_gemm(problem: Any, slot: str, threads: int) -> float:
@@ -139,10 +151,12 @@ def winograd(problem: Any, slot: str, threads: int, m: int) -> float:
     points, block = (m + r - 1) ** 2, 4 * lanes() if s.outs > 2 * lanes() else 2 * lanes()
     outs = ceil(s.outs / block) * block
     products = tiles * points * ceil(inps / lanes()) * lanes() * outs
-    moved = tiles * m * m * (inps + outs) * TILE * s.bytes / 4
+    apart = APART if max(problem.dilation) > 1 else 1.0
+    moved = apart * tiles * m * m * (inps + outs) * TILE * s.bytes / 4
     weights = s.inps * outs * (PAIR + WEIGHT * points * phases) * s.bytes / 4
     work = compute(s, products, RATE["winograd"], max(tiles // 24, outs // block), threads)
-    return PLAN + 3 * LAUNCH + (moved + weights) / threads + traffic(arrays(s)) + work
+    transforms = SLOWER[lanes()] * (moved + weights) / threads
+    return PLAN + 3 * LAUNCH + transforms + traffic(arrays(s)) + work
 
 
 def winograd_f2(problem: Any, slot: str, threads: int) -> float:

@@ -158,12 +158,23 @@ def test_inside_says_whether_padding_is_met():
         assert inside(x_shape, w_shape, y_shape, stride, padding, dilation) is not met
 
 
-def test_the_choice_of_a_variant():
-    """Few channels go along rows, many by pixels; narrow rows need fewer to be many."""
+def test_the_choice_of_a_variant(monkeypatch):
+    """Few channels go along rows, many by pixels; narrow rows need fewer to be many, and a tile one
+    vector wide is dear where it has 16 registers.
+    """
 
-    def chosen(x, w, out, padding=(0, 1, 1)):
+    def chosen(x, w, out, padding=(0, 1, 1), wide=16):
         shapes = (x, w, (x[0], w[0], 1, *out))
-        return direct.by_pixels(*shapes, (1, 1, 1), padding, (1, 1, 1), 16)
+        # As it is, not as it was remembered with other constants.
+        way = direct.by_pixels.__wrapped__
+        return way(*shapes, (1, 1, 1), padding, (1, 1, 1), wide)
+
+    grouped = ((1, 256, 1, 28, 28), (256, 8, 1, 3, 3), (28, 28), (0, 1, 1), 8)
+    monkeypatch.setattr(direct, "NARROW", 1.6)
+    assert not chosen(*grouped)
+    monkeypatch.setattr(direct, "NARROW", 1.0)
+    monkeypatch.setattr(direct, "FAR", 1.0)
+    assert chosen(*grouped)
 
     assert not chosen((1, 3, 1, 96, 96), (64, 3, 1, 3, 3), (96, 96))
     assert not chosen((1, 64, 1, 56, 56), (4, 64, 1, 3, 3), (56, 56))
