@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,17 @@ from . import Backend, Kernel, every_slot
 workspace = int(os.environ.get("REFCONV_WORKSPACE_MB", "256")) * 2**20
 
 
+@lru_cache(maxsize=64)
+def takes_workspace(kernel: Kernel) -> bool:
+    """Whether ``kernel`` has a workspace to be limited."""
+    return "workspace" in inspect.signature(kernel).parameters
+
+
 def launch(kernel: Kernel, args: tuple[Any, ...]) -> None:
     """Run ``kernel`` inside the workspace, without NumPy's warnings about NaN, Inf and wrapping
     integers.
     """
-    limits = {"workspace": workspace} if "workspace" in inspect.signature(kernel).parameters else {}
+    limits = {"workspace": workspace} if takes_workspace(kernel) else {}
     with np.errstate(all="ignore"):
         kernel(*args, **limits)
 

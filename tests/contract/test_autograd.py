@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -195,8 +195,10 @@ def test_second_derivatives_are_torchs(name: str) -> None:
         bounds.check(f"{name} {i}", g.detach(), answer, w.dtype)
 
 
-def recorded(names: list[str]) -> dict[str, list[tuple]]:
+@cache
+def recorded() -> dict[str, list[tuple]]:
     """What the operators are called with in forward, backward and double backward."""
+    names = [n for n in CASES if not n.startswith("lp_")]
     calls: dict[str, list[tuple]] = {}
     original = autograd.call
 
@@ -220,8 +222,7 @@ def recorded(names: list[str]) -> dict[str, list[tuple]]:
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_opcheck(operator: str) -> None:
-    names = [n for n in CASES if not n.startswith("lp_")]
-    found = recorded(names).get(operator, [])
+    found = recorded().get(operator, [])
     assert found, f"no case calls {operator}"
     checks = (
         "test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic",

@@ -179,28 +179,36 @@ KERNELS = {
 
 def goes_red(op: str, check: Callable[[Case], None], examples: int = 300) -> None:
     """``check`` fails on one of the problems that are drawn for ``op``."""
-    failed = []
+
+    class SeenError(Exception):
+        """Ends the draw: one failure is enough."""
 
     @settings(
         max_examples=examples, derandomize=True, database=None, deadline=None,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
     )  # fmt: skip
     @given(drawn.cases(op, small=True))
     def draw(case: Case) -> None:
-        if not failed:
-            try:
-                check(case)
-            except (AssertionError, RefconvError) as error:  # a wrong answer, or a refusal
-                failed.append(error)
+        try:
+            check(case)
+        except (AssertionError, RefconvError) as error:  # a wrong answer, or a refusal
+            raise SeenError from error
 
-    draw()
-    assert failed, "the planted fault was not seen"
+    with pytest.raises(SeenError):
+        draw()
 
 
 def contract(case: Case) -> None:
     """What test_against_torch asks of a case."""
     compare(case, FLOAT, "real", "im2col")
     compare(case, FLOAT, "exact", "im2col")
+
+
+def of_same_padding(case: Case) -> None:
+    """The contract of those few cases."""
+    if dict(case.kwargs)["padding"] == "same":
+        contract(case)
 
 
 @pytest.mark.parametrize("fault", KERNELS)
@@ -234,7 +242,7 @@ ELSEWHERE = {
         "conv_transpose2d", window, "conv_transpose_out_size",
         lambda i, k, s, p, extra, d: (i - 1) * s - 2 * p + d * (k - 1) + 1),
     "P02 same padding of the wrong side": (
-        "conv1d", window, "same_padding",
+        "conv2d", window, "same_padding",
         lambda n, k, s, d: (-(-d * (k - 1) // 2), d * (k - 1) // 2)),
     "D07 adaptive windows end early": (
         "adaptive_max_pool2d", window, "adaptive_window",
@@ -250,7 +258,7 @@ def test_refconv(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dispatch.tables.cache_clear()
     monkeypatch.setattr(module, name, faulty)
     try:
-        goes_red(op, contract)
+        goes_red(op, of_same_padding if fault.startswith("P02") else contract)
     finally:
         dispatch.tables.cache_clear()
 
@@ -265,5 +273,5 @@ def test_nan_ignored_by_the_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("op", ["conv2d", "max_pool2d", "fold"])
 def test_without_a_fault_nothing_is_seen(op: str) -> None:
-    with pytest.raises(AssertionError, match="the planted fault was not seen"):
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         goes_red(op, contract, examples=50)
