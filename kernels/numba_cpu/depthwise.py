@@ -20,8 +20,9 @@ def cycles(x, y, kernel, stride, padding, dilation, itemsize):
     """Cycles that ``rows`` and ``lanes`` take of one thread, about; infinite for a way that cannot.
 
     A vector of sums costs its taps and what surrounds them. Measured on a Zen 4 with AVX-512, from
-    7x7 to 112x112 and from 3x3 to 31x31, good to 20 %. Without AVX-512 a masked load is several
-    instructions, and there are registers for half of a tile of ``rows``.
+    7x7 to 112x112 and from 3x3 to 31x31, good to 20 %. Without AVX-512 (measured on a Zen 3) a tile
+    of ``rows`` leaves no registers for the weights of wide windows, and planes that come from
+    memory as nine rows at once come slowly.
     """
     (N, C, _, H, W), (_, K, OD, OH, OW), lanes = x, y, BYTES // itemsize
     KD, KH, KW = kernel
@@ -31,7 +32,10 @@ def cycles(x, y, kernel, stride, padding, dilation, itemsize):
     tile = size * -(-OW // lanes) * (5 * passes + 1.17 * KH * KW) + 65 * passes
     by_rows = N * K * OD * (30 + KD * tiles * tile) if max(stride) == 1 else np.inf
     if BYTES < 64:
-        by_rows *= 3.5
+        by_rows *= min(3.5, 0.45 * KW)
+        plane = 2 * itemsize * H * W
+        if plane > 32_768 and plane * N * C > 16e6:
+            by_rows *= 1.8
     size, _ = units(OW, depthwise_lanes.MOST)
     met = sum(0 <= o * stride[1] - padding[1] + k * dilation[1] < H
               for o in range(OH) for k in range(KH))  # fmt: skip

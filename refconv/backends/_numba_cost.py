@@ -38,7 +38,7 @@ FIRST_CACHE, FAR = 32_768, {8: 1.25}
 TILE, PAIR, WEIGHT = 0.62e-9, 1.4e-9, 0.08e-9
 SLOWER = {16: 1.0, 8: 3.0, 4: 6.0}
 #: The same where a dilation sets the elements of a tile apart in memory.
-APART = 1.5
+APART = 2.0
 #: How many times longer a direct step of pixels takes, by lanes: more loads for each product.
 PIXELS = {8: 1.15}
 #: Seconds of ``tiny``, by one thread: a multiply-add, and an element of its columns.
@@ -110,32 +110,39 @@ def compute(s: Sizes, macs: float, rate: float, items: int, threads: int) -> flo
     return macs / (PEAK[lanes()] * 4 / s.bytes * rate) / busy
 
 
+def copied(s: Sizes) -> int:
+    """Bytes of the padded copy; of a 1x1 rows join, and nothing is copied."""
+    whole = s.taps == 1 and s.out == s.inp
+    return 0 if whole else s.bytes * s.batch * s.inps * prod(s.inp)
+
+
 def direct(problem: Any, slot: str, threads: int) -> float:
     """Register tiles; vectors lie along a row, or along output channels where that wastes less."""
     s = sizes(problem, slot)
     steps, outs = s.inps // s.groups * s.taps, s.outs // s.groups
-    whole = s.taps == 1 and s.out == s.inp  # a 1x1: rows join, and nothing is copied
-    row = prod(s.out) if whole else s.out[2]
+    row = s.out[2] if copied(s) else prod(s.out)
     read = steps // problem.kernel[-1] * min(problem.stride[-1], problem.kernel[-1])
     far = FAR.get(lanes(), 1.0) if read * (16 * lanes() + 64) > FIRST_CACHE else 1.0
     along = far * (1 + STORED / steps) / filled(row, lanes()) * (1 + 3 / outs)
     across = PIXELS.get(lanes(), 1.0) * (1 + TRANSPOSED / steps) / filled(outs, lanes())
     rate = RATE["direct"] / min(along, across)
-    copy = 0 if whole else s.bytes * s.batch * s.inps * prod(s.inp)
     work = compute(s, s.macs, rate, s.batch * s.groups * s.out[0] * s.out[1], threads)
     phases = prod(problem.stride) if slot == "conv_dgrad" else 1  # each is planned and started
-    return phases * (PLAN + LAUNCH) + copy / COPY / threads + traffic(arrays(s)) + work
+    return phases * (PLAN + LAUNCH) + copied(s) / COPY / threads + traffic(arrays(s)) + work
 
 
 def implicit_gemm(problem: Any, slot: str, threads: int) -> float:
     """A matrix product over all positions of an image, whose columns are gathered in panels."""
     s = sizes(problem, slot)
     positions, outs = prod(s.out), s.outs // s.groups
-    rate = RATE["implicit_gemm"] * filled(positions, lanes()) / (1 + 8 / outs)
+    steps = s.inps // s.groups * s.taps
+    rate = (
+        RATE["implicit_gemm"] * filled(positions, lanes()) / (1 + 8 / outs) / (1 + STORED / steps)
+    )
     panels = s.bytes * s.batch * s.inps * s.taps * positions / PACKED.get(lanes(), 1.0)
     items = s.batch * s.groups * ceil(positions / (4 * lanes()))
     work = compute(s, s.macs, rate, items, threads)
-    return PLAN + LAUNCH + panels / COPY / threads + traffic(arrays(s)) + work
+    return PLAN + LAUNCH + (panels + copied(s)) / COPY / threads + traffic(arrays(s)) + work
 
 
 def winograd(problem: Any, slot: str, threads: int, m: int) -> float:
