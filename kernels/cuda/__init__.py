@@ -1,0 +1,20 @@
+"""CUDA C++ kernels, as files to read: a numbered ladder, one idea a step.
+
+A ``.cu`` file is compiled for one set of types and constants, given as macros: ``ELEMENT`` and
+``OFFSET`` (types.cuh), and its own tile sizes, which it names in its head. It holds one or more
+``extern "C" __global__`` kernels and includes only the headers of this folder: no host header,
+none of CUDA's, so that NVRTC needs no other file.
+
+A kernel gets addresses of arrays, C ints, and structs by value (``ConvGeometry`` last). An array
+that the call does not have (a bias) is null. Nothing is checked: the plan function that launches it
+(``refconv/backends/_cuda_*.py``) chose grid, block and shared memory, and ``supports`` refused what
+it cannot do. A kernel writes every element of its outputs, which arrive poisoned, and changes no
+input. Strides are the arrays' own: no copy was made for its sake. If a kernel needs another layout,
+its plan launches the kernel that makes it, into a workspace, so that the copy is seen and timed.
+The arithmetic is THE KERNEL CONTRACT's (``kernels/__init__.py``).
+
+The same files are compiled for the CPU by the emulator (``emulator/``), which sets three rules.
+What is written in another way for a GPU, PTX first of all, stands in ``device.cuh`` or ``ptx.cuh``
+in two bodies. Dynamic shared memory is ``DYN_SHARED(type, name)``. A barrier is reached by every
+thread of the block, or every lane of its mask, at the same line.
+"""

@@ -1,0 +1,175 @@
+"""Runs launches on the CPU: the very ``.cu`` files, compiled by the system's C++ compiler with the
+headers in kernels/cuda/emulator, one shared library for each file and set of macros.
+
+Libraries stay in the user's cache folder, named by the hash of all that they are made of.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from ._cuda_launch import Launch
+
+#: Orders in which threads and blocks take turns. Other numbers shuffle, each in its way.
+ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
+FLAGS = (
+    "-std=c++17", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra",
+    "-Wno-unknown-pragmas",
+)  # fmt: skip
+
+_order: ContextVar[int] = ContextVar("refconv_cuda_order", default=0)
+_lock = Lock()  # the emulator has one block in flight
+
+
+class EmulatorError(RuntimeError):
+    """A kernel broke a rule of CUDA: the block, the thread or the line, and the rule."""
+
+
+@contextmanager
+def order(name: str) -> Iterator[None]:
+    """Let threads take turns in another of ``ORDERS`` inside this block of code."""
+    token = _order.set(ORDERS[name])
+    try:
+        yield
+    finally:
+        _order.reset(token)
+
+
+def compiler() -> str | None:
+    """The C++ compiler: ``$CXX``, else the first there is."""
+    names = (os.environ.get("CXX"), "c++", "g++", "clang++")
+    return next((found for n in names if n and (found := shutil.which(n))), None)
+
+
+def execute(launches: Sequence[Launch], addresses: Mapping[str, int], like: Any) -> None:
+    """Run the launches, one after another, on arrays at these addresses.
+
+    Raises:
+        EmulatorError: a kernel does what it must not.
+    """
+    for launch in launches:
+        _run(launch, addresses, _order.get())
+
+
+class _Request(ctypes.Structure):
+    """Request of emulator/state.h."""
+
+    _fields_ = (
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("shared", ctypes.c_ulonglong),
+        ("arguments", ctypes.POINTER(ctypes.c_void_p)),
+        ("sizes", ctypes.POINTER(ctypes.c_ulonglong)),
+        ("count", ctypes.c_uint),
+        ("order", ctypes.c_uint),
+        ("error", ctypes.c_char_p),
+        ("error_bytes", ctypes.c_ulonglong),
+    )
+
+
+def _run(launch: Launch, addresses: Mapping[str, int], turns: int) -> None:
+    kernel = getattr(_library(launch.source, launch.macros), f"launch_{launch.kernel}")
+    values = [_value(a, addresses) for a in launch.arguments]
+    pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+    sizes = (ctypes.c_ulonglong * len(values))(*map(ctypes.sizeof, values))
+    error = ctypes.create_string_buffer(512)
+    request = _Request(
+        launch.grid, launch.block, launch.shared, pointers, sizes, len(values), turns,
+        ctypes.cast(error, ctypes.c_char_p), len(error),
+    )  # fmt: skip
+    with _lock:
+        failed = kernel(ctypes.byref(request))
+    if failed:
+        raise EmulatorError(f"{launch.kernel}: {error.value.decode()}")
+
+
+def _value(argument: str | int | bytes, addresses: Mapping[str, int]) -> Any:
+    """An argument as C has it."""
+    if isinstance(argument, str):
+        return ctypes.c_void_p(addresses[argument])
+    if isinstance(argument, bytes):
+        return ctypes.create_string_buffer(argument, len(argument))
+    return ctypes.c_int(argument)
+
+
+def folder() -> Path:
+    """kernels/cuda, wherever it is installed."""
+    return Path(import_module("refconv.kernels.cuda").__path__[0])
+
+
+def kernels(text: str) -> list[str]:
+    """The names of the kernels in a source."""
+    return re.findall(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(", text)
+
+
+@cache
+def _library(source: str, macros: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
+    path = folder() / source  # an absolute path stays what it is
+    text = path.read_text()
+    entries = "".join(f"EMULATOR_ENTRY({name})\n" for name in kernels(text))
+    # In a namespace without a name, so that nothing in a kernel has to be the same in two files.
+    unit = (
+        '#include "emulator/device.h"\n#include "emulator/launch.h"\n'
+        f'namespace {{\n#include "{path}"\n}}\n{entries}'
+    )
+    defined = ["-DEMULATOR", *(f"-D{name}={value}" for name, value in macros)]
+    arguments = [*defined, f"-I{folder()}", "-shared"]
+    made = _compiled(f"{path.stem}.so", unit, text, arguments, (str(_runtime()),))
+    return ctypes.CDLL(str(made))
+
+
+@cache
+def _runtime() -> Path:
+    """The part that all kernels share, as an object file."""
+    source = folder() / "emulator" / "runtime.cpp"
+    return _compiled("runtime.o", f'#include "{source}"\n', source.read_text(), ["-c"], ())
+
+
+def _compiled(
+    name: str, unit: str, text: str, arguments: list[str], objects: tuple[str, ...]
+) -> Path:
+    """The file ``name`` made of ``unit``, from the cache if it was made before.
+
+    Args:
+        text: of the file that ``unit`` includes; that of headers is hashed anyway.
+    """
+    with_compiler = compiler()
+    assert with_compiler is not None  # the backend's probe has looked
+    command = [with_compiler, *FLAGS, *arguments]
+    digest = hashlib.sha256("\0".join([_headers(), unit, text, *command]).encode()).hexdigest()
+    cached = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = Path(cached) / "refconv" / "cuda-on-cpu" / digest[:20]
+    if not (home / name).exists():
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home) as scratch:
+            (Path(scratch) / "unit.cpp").write_text(unit)
+            made = [*command, "unit.cpp", *objects, "-o", name]
+            done = subprocess.run(made, cwd=scratch, capture_output=True, text=True)
+            if done.returncode:
+                raise EmulatorError(f"{' '.join(made)}:\n{done.stderr}")
+            (Path(scratch) / name).replace(home / name)  # at once, whoever else makes it
+    return home / name
+
+
+@cache
+def _headers() -> str:
+    """The hash of all headers, of the runtime and of the compiler."""
+    names = sorted([*folder().glob("*.cuh"), *(folder() / "emulator").iterdir()])
+    found = hashlib.sha256(b"".join(p.read_bytes() for p in names if p.is_file()))
+    version = subprocess.run([str(compiler()), "--version"], capture_output=True)
+    found.update(version.stdout)
+    return found.hexdigest()

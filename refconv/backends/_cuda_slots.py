@@ -1,0 +1,52 @@
+"""The slot table of CUDA C++, one for both backends that run it: a line a step of the ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import Algorithm, unknown
+from . import _cuda_supports as able
+
+
+@dataclass(frozen=True)
+class Step:
+    """One way to fill a slot with launches.
+
+    Args:
+        name: of the algorithm.
+        plan: ``module:function`` in this folder; ``Given`` → launches.
+        supports: problem → None, or why not.
+        arch: the oldest GPU it runs on, or, with an ``a`` behind, the only kind.
+        cost: predicted seconds; of equals, the first in the table is chosen.
+    """
+
+    name: str
+    plan: str
+    supports: Callable[[Any], str | None] = able.real
+    arch: str = "sm_70"
+    cost: Callable[[Any, str, int], float] = unknown
+
+
+#: Fastest first: it is chosen where costs are equal.
+TABLE: dict[str, tuple[Step, ...]] = {
+    "conv_fprop": (Step("direct", "_cuda_conv:fprop_direct", able.direct),),
+}
+
+
+def slots(gpu: Callable[[], str] | None = None) -> dict[str, tuple[Algorithm, ...]]:
+    """The table as backends have it.
+
+    Args:
+        gpu: asks for the kind of GPU, ``sm_90`` or the like; None: every step runs.
+    """
+    return {slot: tuple(_algorithm(step, gpu) for step in steps) for slot, steps in TABLE.items()}
+
+
+def _algorithm(step: Step, gpu: Callable[[], str] | None) -> Algorithm:
+    def supports(problem: Any) -> str | None:
+        reason = step.supports(problem)
+        return reason if reason or gpu is None else able.arch(gpu(), step.arch)
+
+    return Algorithm(step.name, step.plan, supports, cost=step.cost)
