@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -17,12 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from ._cuda_launch import Launch
+from . import _cuda_source as source
+from ._cuda_launch import Launch, packed
+from ._cuda_source import Macros
 
 #: Orders in which threads and blocks take turns. Other numbers shuffle, each in its way.
 ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
@@ -83,9 +83,7 @@ class _Request(ctypes.Structure):
 
 def _run(launch: Launch, addresses: Mapping[str, int], turns: int) -> None:
     kernel = getattr(_library(launch.source, launch.macros), f"launch_{launch.kernel}")
-    values = [_value(a, addresses) for a in launch.arguments]
-    pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
-    sizes = (ctypes.c_ulonglong * len(values))(*map(ctypes.sizeof, values))
+    values, pointers, sizes = packed(launch, addresses)
     error = ctypes.create_string_buffer(512)
     request = _Request(
         launch.grid, launch.block, launch.shared, pointers, sizes, len(values), turns,
@@ -97,37 +95,16 @@ def _run(launch: Launch, addresses: Mapping[str, int], turns: int) -> None:
         raise EmulatorError(f"{launch.kernel}: {error.value.decode()}")
 
 
-def _value(argument: str | int | bytes, addresses: Mapping[str, int]) -> Any:
-    """An argument as C has it."""
-    if isinstance(argument, str):
-        return ctypes.c_void_p(addresses[argument])
-    if isinstance(argument, bytes):
-        return ctypes.create_string_buffer(argument, len(argument))
-    return ctypes.c_int(argument)
-
-
-def folder() -> Path:
-    """kernels/cuda, wherever it is installed."""
-    return Path(import_module("refconv.kernels.cuda").__path__[0])
-
-
-def kernels(text: str) -> list[str]:
-    """The names of the kernels in a source."""
-    return re.findall(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(", text)
-
-
 @cache
-def _library(source: str, macros: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
-    path = folder() / source  # an absolute path stays what it is
-    text = path.read_text()
-    entries = "".join(f"EMULATOR_ENTRY({name})\n" for name in kernels(text))
+def _library(name: str, macros: Macros) -> ctypes.CDLL:
+    path, text = source.folder() / name, source.text(name)
+    entries = "".join(f"EMULATOR_ENTRY({kernel})\n" for kernel in source.kernels(text))
     # In a namespace without a name, so that nothing in a kernel has to be the same in two files.
     unit = (
         '#include "emulator/device.h"\n#include "emulator/launch.h"\n'
         f'namespace {{\n#include "{path}"\n}}\n{entries}'
     )
-    defined = ["-DEMULATOR", *(f"-D{name}={value}" for name, value in macros)]
-    arguments = [*defined, f"-I{folder()}", "-shared"]
+    arguments = ["-DEMULATOR", *source.define(macros), f"-I{source.folder()}", "-shared"]
     made = _compiled(f"{path.stem}.so", unit, text, arguments, (str(_runtime()),))
     return ctypes.CDLL(str(made))
 
@@ -135,8 +112,8 @@ def _library(source: str, macros: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
 @cache
 def _runtime() -> Path:
     """The part that all kernels share, as an object file."""
-    source = folder() / "emulator" / "runtime.cpp"
-    return _compiled("runtime.o", f'#include "{source}"\n', source.read_text(), ["-c"], ())
+    path = source.folder() / "emulator" / "runtime.cpp"
+    return _compiled("runtime.o", f'#include "{path}"\n', path.read_text(), ["-c"], ())
 
 
 def _compiled(
@@ -150,11 +127,8 @@ def _compiled(
     with_compiler = compiler()
     assert with_compiler is not None  # the backend's probe has looked
     command = [with_compiler, *FLAGS, *arguments]
-    digest = hashlib.sha256("\0".join([_headers(), unit, text, *command]).encode()).hexdigest()
-    cached = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    home = Path(cached) / "refconv" / "cuda-on-cpu" / digest[:20]
+    home = source.cached("cuda-on-cpu", _headers(), unit, text, *command)
     if not (home / name).exists():
-        home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home) as scratch:
             (Path(scratch) / "unit.cpp").write_text(unit)
             made = [*command, "unit.cpp", *objects, "-o", name]
@@ -168,8 +142,7 @@ def _compiled(
 @cache
 def _headers() -> str:
     """The hash of all headers, of the runtime and of the compiler."""
-    names = sorted([*folder().glob("*.cuh"), *(folder() / "emulator").iterdir()])
-    found = hashlib.sha256(b"".join(p.read_bytes() for p in names if p.is_file()))
-    version = subprocess.run([str(compiler()), "--version"], capture_output=True)
-    found.update(version.stdout)
-    return found.hexdigest()
+    own = sorted((source.folder() / "emulator").iterdir())
+    texts = [*source.headers().values(), *(p.read_text() for p in own if p.is_file())]
+    version = subprocess.run([str(compiler()), "--version"], capture_output=True, text=True)
+    return hashlib.sha256("\0".join([*texts, version.stdout]).encode()).hexdigest()

@@ -6,6 +6,7 @@ executors run the same launches: CuPy on a GPU, and the emulator on the CPU.
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,23 @@ class Launch:
     block: Triple
     arguments: tuple[str | int | bytes, ...]
     shared: int = 0
+
+
+def packed(launch: Launch, addresses: Mapping[str, int]) -> tuple[list[Any], Any, Any]:
+    """The arguments as a launch takes them: the values (to be kept until it returns), a C array of
+    where they lie, and one of their sizes.
+    """
+    values: list[Any] = []
+    for argument in launch.arguments:
+        if isinstance(argument, str):
+            values.append(ctypes.c_void_p(addresses[argument]))
+        elif isinstance(argument, bytes):
+            values.append(ctypes.create_string_buffer(argument, len(argument)))
+        else:
+            values.append(ctypes.c_int(argument))
+    pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+    sizes = (ctypes.c_ulonglong * len(values))(*map(ctypes.sizeof, values))
+    return values, pointers, sizes
 
 
 def blocks(work: int, each: int) -> int:

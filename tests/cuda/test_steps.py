@@ -7,6 +7,7 @@ import torch
 
 from refconv import label
 from refconv.backends import _cuda_emulator as emulator
+from refconv.backends import _cuda_source as source
 from refconv.backends import unavailable
 from refconv.backends._cuda_launch import Given
 
@@ -59,7 +60,7 @@ def test_padding_is_skipped_not_multiplied(slot: str, name: str, value: float) -
 
 def test_a_wrong_kernel_is_noticed(tmp_path, monkeypatch) -> None:
     """The judge can fail: a tap too few."""
-    path = emulator.folder() / "conv_1_direct.cu"
+    path = source.folder() / "conv_1_direct.cu"
     wrong = path.read_text().replace("kw < kw1", "kw < kw1 - 1")
     (tmp_path / path.name).write_text(wrong)
     real = emulator._library
