@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from refconv import dispatch, guard, label
+from refconv import dispatch, guard, label, memory
 from refconv.backends import _cuda_emulator as emulator
+from refconv.backends._cuda_launch import Launch
 from refconv.backends._cuda_slots import TABLE, Step
 from refconv.oracle import inputs, reference, verdict
 from refconv.oracle.algorithm_bounds import ALGORITHMS
@@ -105,6 +106,15 @@ def as_laid_out(x: torch.Tensor | None, layout: str) -> torch.Tensor | None:
     wide = x.new_full([2 * n + 1 for n in x.shape], float("nan"))
     view = wide[tuple(slice(1, None, 2) for _ in x.shape)]
     return view.copy_(x)
+
+
+def launches(problem: Any, slot: str, name: str) -> list[Launch]:
+    """What the step launches for contiguous arrays."""
+    call = dispatch.prepare(problem, slot, f"cuda-on-cpu:{name}", "cpu")
+    names, shapes = (*call.outputs, *call.inputs), (*call.out_shapes, *call.in_shapes)
+    there = [pair for pair in zip(names, shapes, strict=True) if pair != ("b", (0,))]
+    strides = {name: memory.contiguous(shape) for name, shape in there}
+    return call.launches(strides)
 
 
 def run(problem: Any, slot: str, name: str, given: list[Any], turns: str = "forward") -> Any:
