@@ -14,6 +14,7 @@ from math import prod
 from typing import Any
 
 Triple = tuple[int, int, int]
+Argument = str | int | bytes
 
 #: The arrays of every slot in the contract's order: outputs, inputs.
 ARRAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -83,7 +84,7 @@ class Launch:
     macros: tuple[tuple[str, str], ...]
     grid: Triple
     block: Triple
-    arguments: tuple[str | int | bytes, ...]
+    arguments: tuple[Argument, ...]
     shared: int = 0
 
 
@@ -119,6 +120,11 @@ def whole_warps(work: int, most: int = 256) -> int:
     return min(most, max(1, blocks(work, 32)) * 32)
 
 
+def size_of_sums(problem: Any) -> int:
+    """Bytes of types.cuh's accumulator."""
+    return 8 if problem.dtype == "float64" else 4
+
+
 def types(given: Given) -> tuple[tuple[str, str], ...]:
     """The macros that every kernel takes: its element type, and the type of offsets."""
     return ("ELEMENT", given.problem.dtype), ("OFFSET", "int64" if given.wide else "int32")
@@ -144,13 +150,13 @@ def conv_launch(
     given: Given,
     source: str,
     kernel: str,
-    arrays: Sequence[str],
+    arguments: Sequence[Argument],
     grid: Triple,
     block: Triple,
     shared: int = 0,
     **macros: int,
 ) -> Launch:
-    """A launch of a convolution's kernel: its arrays, and last the geometry."""
+    """A launch of a convolution's kernel: its arguments, arrays first, and last the geometry."""
     defined = (*types(given), *((name, str(value)) for name, value in macros.items()))
-    arguments: tuple[str | int | bytes, ...] = (*arrays, conv_geometry(given))
-    return Launch(source, kernel, defined, grid, block, arguments, shared)
+    every = (*arguments, conv_geometry(given))
+    return Launch(source, kernel, defined, grid, block, every, shared)

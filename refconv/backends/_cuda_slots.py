@@ -31,7 +31,13 @@ class Step:
 
 #: Fastest first: it is chosen where costs are equal.
 TABLE: dict[str, tuple[Step, ...]] = {
-    "conv_fprop": (Step("direct", "_cuda_conv:fprop_direct", able.direct),),
+    "conv_fprop": (
+        Step("shared", "_cuda_conv:fprop_shared", able.shared),
+        Step("direct", "_cuda_conv:fprop_direct", able.direct),
+    ),
+    "conv_dgrad": (Step("direct", "_cuda_conv:dgrad_direct", able.direct),),
+    "conv_wgrad": (Step("direct", "_cuda_conv:wgrad_direct", able.direct),),
+    "conv_bgrad": (Step("direct", "_cuda_conv:bgrad_direct", able.direct),),
 }
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from ._cuda_conv import shared_bytes
+
+#: Bytes of dynamic shared memory that a launch has without asking for more.
+SHARED = 48 << 10
 REAL = ("float64", "float32", "bfloat16", "float16")
 
 
@@ -23,6 +27,16 @@ def direct(problem: Any) -> str | None:
         if plane >= 2**31:
             return f"a plane has less than 2^31 positions, and this has {plane}"
     return None
+
+
+def shared(problem: Any) -> str | None:
+    """A plane at a time, of which a tile fits what every GPU has without asking."""
+    reason = direct(problem)
+    if reason is None and problem.rank == 3:
+        reason = "it is 1-D and 2-D, and this is 3-D"
+    if reason is None and (needed := shared_bytes(problem)) > SHARED:
+        reason = f"its tile fits {SHARED >> 10} KiB of shared memory, and this takes {needed} bytes"
+    return reason
 
 
 def arch(gpu: str, wanted: str) -> str | None:
