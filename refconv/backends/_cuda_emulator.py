@@ -27,8 +27,7 @@ from ._cuda_source import Macros
 #: Orders in which threads and blocks take turns. Other numbers shuffle, each in its way.
 ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
 FLAGS = (
-    "-std=c++17", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra",
-    "-Wno-unknown-pragmas",
+    "-std=c++17", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-w",
 )  # fmt: skip
 
 _order: ContextVar[int] = ContextVar("refconv_cuda_order", default=0)
@@ -102,36 +101,34 @@ def _library(name: str, macros: Macros) -> ctypes.CDLL:
     # In a namespace without a name, so that nothing in a kernel has to be the same in two files.
     unit = (
         '#include "emulator/device.h"\n#include "emulator/launch.h"\n'
-        f'namespace {{\n#include "{path}"\n}}\n{entries}'
+        f'namespace {{\n#include "{path.name}"\n}}\n{entries}'
     )
-    arguments = ["-DEMULATOR", *source.define(macros), f"-I{source.folder()}", "-shared"]
-    made = _compiled(f"{path.stem}.so", unit, text, arguments, (str(_runtime()),))
-    return ctypes.CDLL(str(made))
+    options = ("-DEMULATOR", *source.define(macros), "-shared", str(_runtime()))
+    return ctypes.CDLL(str(_compiled(f"{path.stem}.so", unit, path, options)))
 
 
 @cache
 def _runtime() -> Path:
     """The part that all kernels share, as an object file."""
     path = source.folder() / "emulator" / "runtime.cpp"
-    return _compiled("runtime.o", f'#include "{path}"\n', path.read_text(), ["-c"], ())
+    return _compiled("runtime.o", '#include "runtime.cpp"\n', path, ("-c",))
 
 
-def _compiled(
-    name: str, unit: str, text: str, arguments: list[str], objects: tuple[str, ...]
-) -> Path:
-    """The file ``name`` made of ``unit``, from the cache if it was made before.
-
-    Args:
-        text: of the file that ``unit`` includes; that of headers is hashed anyway.
+def _compiled(name: str, unit: str, path: Path, options: tuple[str, ...]) -> Path:
+    """The file ``name`` made of ``unit``, which includes the file at ``path``; from the cache if it
+    was made before.
     """
     with_compiler = compiler()
     assert with_compiler is not None  # the backend's probe has looked
-    command = [with_compiler, *FLAGS, *arguments]
-    home = source.cached("cuda-on-cpu", _headers(), unit, text, *command)
+    beside = [p.read_text() for p in sorted(path.parent.glob("*.cuh"))]
+    home = source.cached(
+        "cuda-on-cpu", _headers(), unit, path.read_text(), *beside, *FLAGS, *options
+    )
     if not (home / name).exists():
         with tempfile.TemporaryDirectory(dir=home) as scratch:
             (Path(scratch) / "unit.cpp").write_text(unit)
-            made = [*command, "unit.cpp", *objects, "-o", name]
+            folders = [f"-I{path.parent}", f"-I{source.folder()}"]
+            made = [with_compiler, *FLAGS, *folders, "unit.cpp", *options, "-o", name]
             done = subprocess.run(made, cwd=scratch, capture_output=True, text=True)
             if done.returncode:
                 raise EmulatorError(f"{' '.join(made)}:\n{done.stderr}")

@@ -34,7 +34,7 @@
 #define __syncthreads_count(p) emulator::block_barrier(EMULATOR_HERE, (p) ? 1 : 0)
 #define __syncthreads_or(p) (emulator::block_barrier(EMULATOR_HERE, (p) ? 1 : 0) > 0)
 #define __syncthreads_and(p) (emulator::block_barrier(EMULATOR_HERE, (p) ? 0 : 1) == 0)
-#define __syncwarp(...) emulator::sync_warp(EMULATOR_HERE, ##__VA_ARGS__)
+#define __syncwarp emulator::WarpBarrier{EMULATOR_HERE}  // (mask), or ()
 
 #define __shfl_sync(mask, v, ...) emulator::shuffle_from(EMULATOR_HERE, mask, v, __VA_ARGS__)
 #define __shfl_up_sync(mask, v, ...) emulator::shuffle_up(EMULATOR_HERE, mask, v, __VA_ARGS__)
@@ -47,10 +47,13 @@
 
 namespace emulator {
 
-inline void sync_warp(const char *place, unsigned mask = ~0u) {
-  warp_barrier(mask, place);
-  exchange_done();
-}
+struct WarpBarrier {
+  const char *place;
+  void operator()(unsigned mask = ~0u) const {
+    warp_barrier(mask, place);
+    exchange_done();
+  }
+};
 
 // Offer a value to the lanes of mask, and wait for theirs.
 template <class T>

@@ -19,6 +19,12 @@ Block block;
 #include "scheduler.h"
 #endif
 
+// A sanitizer has handlers of its own, which say more.
+#if !defined(EMULATOR_THREADS) && !defined(__SANITIZE_ADDRESS__)
+#define EMULATOR_FAULTS
+#include "faults.h"
+#endif
+
 // Static shared memory lies in a section of its own (device.h), so that it can be poisoned.
 extern "C" {
 extern char __start_emulator_shared[] __attribute__((weak));
@@ -100,16 +106,28 @@ int run(const Request &request, void (*call)(const void *), const void *bound) {
   const unsigned long blocks = 1ul * request.grid[0] * request.grid[1] * request.grid[2];
   seed(request.order);
   prepare(block.threads);
+#ifdef EMULATOR_FAULTS
+  const Faults faults;
+#endif
   for (unsigned long b : block_order(blocks, request.order)) {
     block.index = {static_cast<unsigned>(b % request.grid[0]),
                    static_cast<unsigned>(b / request.grid[0] % request.grid[1]),
                    static_cast<unsigned>(b / request.grid[0] / request.grid[1])};
     block.serial++;
     memory.poison();
-    const char *broken = run_block(request.order, call, bound);
-    char where[96], what[96];
+    char where[160], what[96];
     std::snprintf(where, sizeof where, "block (%u, %u, %u): ", block.index.x, block.index.y,
                   block.index.z);
+#ifdef EMULATOR_FAULTS
+    if (sigsetjmp(recovery, 1)) {
+      const uint3 thread = current->index;
+      std::snprintf(where, sizeof where, "block (%u, %u, %u): thread (%u, %u, %u): ", block.index.x,
+                    block.index.y, block.index.z, thread.x, thread.y, thread.z);
+      std::snprintf(what, sizeof what, "no memory at address %p", fault_address);
+      return say(request, where, what);
+    }
+#endif
+    const char *broken = run_block(request.order, call, bound);
     if (broken) return say(request, where, broken);
     if (long by = memory.overrun()) {
       std::snprintf(what, sizeof what, "wrote byte %ld %s its %zu bytes of dynamic shared memory",
