@@ -11,7 +11,7 @@
 // Predicted: per tap a thread reads 1 value and CHANNELS weights (in vectors of 4: CHANNELS / 4
 // instructions) from shared memory for CHANNELS multiply-adds: about three times the arithmetic of
 // step 1 for each load. x comes from L2 K / CHANNELS times, enlarged by the halo, (KH - 1) rows.
-// 256 threads, 6 KiB for 3x3 in float: registers allow 4 or 5 blocks of 8 warps.
+// 256 threads, 2 KiB for 3x3 in float; at most 80 registers: 3 blocks of 8 warps, 24 of 64.
 // Measured: not yet on a GPU.
 // Still slow: one position a thread, so each weight is loaded for a single multiply-add; two
 // barriers for each input channel, with nothing in flight meanwhile; in channels_last the tile's
@@ -27,7 +27,7 @@
 #define CHANNELS 8
 #endif
 
-extern "C" __global__ void __launch_bounds__(TILE_H * TILE_W)
+extern "C" __global__ void __launch_bounds__(TILE_H * TILE_W, 768 / (TILE_H * TILE_W))
 conv_fprop_shared(element *y, const element *x, const element *w, const element *b,
                   const ConvGeometry g) {
   const int rows = (TILE_H - 1) * g.stride_h + (g.KH - 1) * g.dilation_h + 1;
@@ -69,6 +69,7 @@ conv_fprop_shared(element *y, const element *x, const element *w, const element 
     }
     __syncthreads();  // the tile is whole
     for (int kh = kh0; kh < kh1; kh++)
+#pragma unroll 1  // CHANNELS multiply-adds are enough for one turn
       for (int kw = kw0; kw < kw1; kw++) {
         const accumulator value = tile[(threadIdx.y * g.stride_h + kh * g.dilation_h) * columns +
                                        threadIdx.x * g.stride_w + kw * g.dilation_w];

@@ -33,10 +33,10 @@ def kernels(source_text: str) -> list[str]:
     """The names of the kernels in a source.
 
     Example:
-        >>> kernels('extern "C" __global__ void __launch_bounds__(256, 4) fill(float *y) {')
+        >>> kernels('extern "C" __global__ void __launch_bounds__(W * H, 768 / (W * H)) fill(float *y) {')
         ['fill']
     """
-    bounds = r"(?:__launch_bounds__\([^)]*\)\s*)?"
+    bounds = r"(?:__launch_bounds__\((?:[^()]|\([^()]*\))*\)\s*)?"
     return re.findall(rf"__global__\s+void\s+{bounds}(\w+)\s*\(", source_text)
 
 

@@ -15,6 +15,8 @@ from refconv.backends._cuda_slots import TABLE, Step
 from refconv.oracle import inputs, reference, verdict
 from refconv.oracle.algorithm_bounds import ALGORITHMS
 
+from .fenced import fenced
+
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 #: (slot, algorithm) of every step.
 EACH = [(slot, step.name) for slot, steps in TABLE.items() for step in steps]
@@ -95,11 +97,13 @@ def inputs_of(problem: Any, slot: str, arrays: dict[str, torch.Tensor]) -> tuple
 
 
 def as_laid_out(x: torch.Tensor | None, layout: str) -> torch.Tensor | None:
-    """The same values in another layout: ``channels_last``, or a ``view`` of every other row of a
-    larger array, so that no axis is dense.
+    """The same values in another layout: ``channels_last``; a ``view`` of every other row of a
+    larger array, so that no axis is dense; ``behind`` or ``before``, where memory ends.
     """
     if x is None or layout == "contiguous" or x.numel() == 0:
         return x
+    if layout in ("behind", "before"):
+        return fenced(x, layout == "before")
     if layout == "channels_last":
         last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim())
         return x.contiguous(memory_format=last) if last else x
@@ -133,5 +137,8 @@ def judge(problem: Any, slot: str, name: str, kind: str, layout: str = "contiguo
     v = verdict.compare(got["forward"], e.want, e.bound(algorithm=law))
     what = f"{name} {slot} of {label.format(problem)} ({layout})"
     assert v.level == "consistent", f"{what}: {v.reason}"
+    if kind == "integer":
+        want = torch.as_tensor(e.want).to(got["forward"].dtype)
+        assert torch.equal(got["forward"], want), f"{what}: not equal, but inside the bound"
     for turns, y in got.items():
         assert torch.equal(y, got["forward"]), f"{what}: {turns} gives other bits"

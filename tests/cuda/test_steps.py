@@ -6,8 +6,6 @@ import pytest
 import torch
 
 from refconv import label
-from refconv.backends import _cuda_emulator as emulator
-from refconv.backends import _cuda_source as source
 from refconv.backends import unavailable
 from refconv.backends._cuda_launch import Given
 
@@ -26,8 +24,8 @@ def test_integers_are_exact(slot: str, name: str, dtype: str) -> None:
     problems = running.problems(slot, name, dtype)
     if not problems:
         assert dtype != "float32", f"{name} takes none of the listed problems"
-    for problem in problems:
-        judge(problem, slot, name, "integer")
+    for i, problem in enumerate(problems):
+        judge(problem, slot, name, "integer", ("behind", "before")[i % 2])
 
 
 @pytest.mark.parametrize(("slot", "name"), EACH)
@@ -56,15 +54,3 @@ def test_padding_is_skipped_not_multiplied(slot: str, name: str, value: float) -
         want = torch.as_tensor(expected[result].want)
         got = running.run(problem, slot, name, given)
         assert torch.equal(got.isnan(), want.isnan()), f"{name}: {label.format(problem)}"
-
-
-def test_a_wrong_kernel_is_noticed(tmp_path, monkeypatch) -> None:
-    """The judge can fail: a tap too few."""
-    path = source.folder() / "conv_1_direct.cu"
-    wrong = path.read_text().replace("kw < kw1", "kw < kw1 - 1")
-    (tmp_path / path.name).write_text(wrong)
-    real = emulator._library
-    monkeypatch.setattr(emulator, "_library", lambda s, m: real(str(tmp_path / s), m))
-    problem = running.problems("conv_fprop", "direct", "float32")[0]
-    with pytest.raises(AssertionError, match="conv_fprop"):
-        judge(problem, "conv_fprop", "direct", "real")
