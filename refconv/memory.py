@@ -18,8 +18,8 @@ Size = tuple[int, ...]
 def ready(x: Any, shape: Size) -> tuple[Any, Size]:
     """``x`` as memory that a kernel reads, and its strides, in elements, as an array of ``shape``.
 
-    ``x`` itself, unless no strides describe it: it must be conjugated or byte-swapped first, or it
-    has axes that ``shape`` merges but that do not lie behind one another. Then it is a copy.
+    ``x`` itself, unless no strides describe it: it must be conjugated first, or it has axes that
+    ``shape`` merges but that do not lie behind one another. Then it is a copy.
     """
     if arrays.is_torch(x):
         x = x.detach().resolve_conj().resolve_neg()
@@ -28,8 +28,6 @@ def ready(x: Any, shape: Size) -> tuple[Any, Size]:
             x = x.contiguous()
             strides = contiguous(shape)
         return x, strides
-    if not x.dtype.isnative:
-        x = x.astype(x.dtype.newbyteorder("="))
     found = None
     if all(s % x.itemsize == 0 for s in x.strides):
         found = reshaped(x.shape, tuple(s // x.itemsize for s in x.strides), shape)
@@ -108,12 +106,7 @@ class Output:
             _ = flat.fill_(fill) if arrays.is_torch(flat) else flat.fill(fill)
             self._want = bytes_of(flat[:band])
             flat = flat[band : band + size]
-        if not channels_last:
-            self.array = flat.reshape(shape)
-            return
-        at = 0 if len(shape) == 3 else 1  # an image without a batch, or a batch
-        last = (*shape[:at], *shape[at + 1 :], shape[at])
-        self.array = flat.reshape(last).movedim(-1, at)
+        self.array = arrays.laid_out(flat, shape, channels_last)
 
     def verify(self, what: str) -> None:
         """Raise GuardError if a guard band was written to."""

@@ -33,7 +33,7 @@ def kernels(source_text: str) -> list[str]:
     """The names of the kernels in a source.
 
     Example:
-        >>> kernels('extern "C" __global__ void __launch_bounds__(W * H, 768 / (W * H)) fill(float *y) {')
+        >>> kernels('__global__ void __launch_bounds__(W * H, 768 / (W * H)) fill(float *y) {')
         ['fill']
     """
     bounds = r"(?:__launch_bounds__\((?:[^()]|\([^()]*\))*\)\s*)?"
