@@ -13,8 +13,16 @@ input. Strides are the arrays' own: no copy was made for its sake. If a kernel n
 its plan launches the kernel that makes it, into a workspace, so that the copy is seen and timed.
 The arithmetic is THE KERNEL CONTRACT's (``kernels/__init__.py``).
 
-The same files are compiled for the CPU by the emulator (``emulator/``), which sets three rules.
-What is written in another way for a GPU, PTX first of all, stands in ``device.cuh`` or ``ptx.cuh``
-in two bodies. Dynamic shared memory is ``DYN_SHARED(type, name)``. A barrier is reached by every
-thread of the block, or every lane of its mask, at the same line.
+The same files are compiled for the CPU by the emulator (``emulator/``), which sets four rules:
+
+- What is written in another way for a GPU, PTX first of all, stands in ``device.cuh`` or
+  ``ptx.cuh`` in two bodies.
+- Dynamic shared memory is ``DYN_SHARED(type, name)``.
+- Static shared memory is declared in the kernel itself; helpers are given pointers to it (else the
+  compiler speaks of a section type conflict).
+- A barrier is reached by every thread of the block, or every lane of its mask, at the same line.
+
+To add a step: the file here; its plan function in ``refconv/backends/_cuda_conv.py`` or a
+neighbour; a line in the table of ``_cuda_slots.py`` (what it cannot run: ``_cuda_supports.py``); a
+line in ``tests/cuda/budgets.py``. The tests find it there.
 """

@@ -30,6 +30,9 @@ FLAGS = (
     "-std=c++17", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-w",
 )  # fmt: skip
 
+#: Characters of a compiler's messages that are shown.
+MOST = 4000
+
 _order: ContextVar[int] = ContextVar("refconv_cuda_order", default=0)
 _lock = Lock()  # the emulator has one block in flight
 
@@ -98,11 +101,8 @@ def _run(launch: Launch, addresses: Mapping[str, int], turns: int) -> None:
 def _library(name: str, macros: Macros) -> ctypes.CDLL:
     path, text = source.folder() / name, source.text(name)
     entries = "".join(f"EMULATOR_ENTRY({kernel})\n" for kernel in source.kernels(text))
-    # In a namespace without a name, so that nothing in a kernel has to be the same in two files.
-    unit = (
-        '#include "emulator/device.h"\n#include "emulator/launch.h"\n'
-        f'namespace {{\n#include "{path.name}"\n}}\n{entries}'
-    )
+    first = '#include "emulator/device.h"\n#include "emulator/launch.h"\n'
+    unit = f'{first}#include "{path.name}"\n{entries}'
     options = ("-DEMULATOR", *source.define(macros), "-shared", str(_runtime()))
     return ctypes.CDLL(str(_compiled(f"{path.stem}.so", unit, path, options)))
 
@@ -131,7 +131,7 @@ def _compiled(name: str, unit: str, path: Path, options: tuple[str, ...]) -> Pat
             made = [with_compiler, *FLAGS, *folders, "unit.cpp", *options, "-o", name]
             done = subprocess.run(made, cwd=scratch, capture_output=True, text=True)
             if done.returncode:
-                raise EmulatorError(f"{' '.join(made)}:\n{done.stderr}")
+                raise EmulatorError(f"{' '.join(made)}:\n{done.stderr[:MOST]}")
             (Path(scratch) / name).replace(home / name)  # at once, whoever else makes it
     return home / name
 

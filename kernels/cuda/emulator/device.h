@@ -12,7 +12,7 @@
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __grid_constant__
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 #if defined(__SANITIZE_ADDRESS__)
 #define __shared__ static  // in no section: AddressSanitizer puts red zones around it
 #else
