@@ -39,13 +39,13 @@ def compiled(name: str, macros: Macros, arch: str) -> tuple[bytes, str]:
     """
     from cupy.cuda import nvrtc
 
-    text = source.text(name)
+    text, headers = source.text(name), source.headers(source.folder() / name)
     options = (f"-arch={arch}", *OPTIONS, *source.define(macros))
-    parts = (text, *source.headers().values(), *options, str(nvrtc.getVersion()))
+    parts = (text, *headers.values(), *options, str(nvrtc.getVersion()))
     home = source.cached("cuda", *parts)
     cubin, log = home / "kernels.cubin", home / "log.txt"
     if not cubin.exists():
-        made, said = _compile(nvrtc, name, text, options)
+        made, said = _compile(nvrtc, name, text, headers, options)
         log.write_text(said)
         scratch = home / f"{os.getpid()}.cubin"
         scratch.write_bytes(made)
@@ -53,8 +53,9 @@ def compiled(name: str, macros: Macros, arch: str) -> tuple[bytes, str]:
     return cubin.read_bytes(), log.read_text()
 
 
-def _compile(nvrtc: Any, name: str, text: str, options: tuple[str, ...]) -> tuple[bytes, str]:
-    headers = source.headers()
+def _compile(
+    nvrtc: Any, name: str, text: str, headers: dict[str, str], options: tuple[str, ...]
+) -> tuple[bytes, str]:
     program = nvrtc.createProgram(
         text, name, [h.encode() for h in headers.values()], [n.encode() for n in headers]
     )

@@ -23,10 +23,22 @@ def text(source: str) -> str:
     return (folder() / source).read_text()
 
 
-@cache
-def headers() -> dict[str, str]:
-    """Name → text of every header that kernels include."""
-    return {path.name: path.read_text() for path in sorted(folder().glob("*.cuh"))}
+def headers(path: Path) -> dict[str, str]:
+    """Name → text of every header that the file at ``path`` includes, and that these include.
+
+    A header beside the file is taken first, as compilers do, then one of the folder.
+    """
+    found: dict[str, str] = {}
+    left = [path]
+    while left:
+        file = left.pop()
+        for name in re.findall(r'^#include "([^"]+)"', file.read_text(), re.MULTILINE):
+            places = [place / name for place in (file.parent, path.parent, folder())]
+            here = next((p for p in places if p.is_file()), None)
+            if here is not None and name not in found:
+                found[name] = here.read_text()
+                left.append(here)
+    return found
 
 
 def kernels(source_text: str) -> list[str]:

@@ -91,8 +91,10 @@ def plant(bug: Bug, folder: Any, monkeypatch: Any) -> None:
     text = source.text(file)
     assert bug.old in text, "the bug is not where it was"
     kernel = {"reduce.cuh": "wgrad_1_direct.cu", "device.cuh": "conv_1_direct.cu"}.get(file, file)
-    for copied in {*source.headers(), kernel}:  # all: they include one another
-        (folder / copied).write_text(source.text(copied))
+    headers = source.headers(source.folder() / kernel)
+    for copied in (h for h in headers if "/" not in h):  # all: they include one another
+        (folder / copied).write_text(headers[copied])
+    (folder / kernel).write_text(source.text(kernel))
     (folder / file).write_text(text.replace(bug.old, bug.new))
     real = emulator._library
     monkeypatch.setattr(emulator, "_library", lambda f, macros: real(str(folder / f), macros))
