@@ -39,7 +39,8 @@ def compiled(name: str, macros: Macros, arch: str) -> tuple[bytes, str]:
     """
     from cupy.cuda import nvrtc
 
-    text, headers = source.text(name), source.headers(source.folder() / name)
+    text = source.text(name)
+    headers = source.headers(source.folder() / name, emulator=False)
     options = (f"-arch={arch}", *OPTIONS, *source.define(macros))
     parts = (text, *headers.values(), *options, str(nvrtc.getVersion()))
     home = source.cached("cuda", *parts)

@@ -23,10 +23,13 @@ def text(source: str) -> str:
     return (folder() / source).read_text()
 
 
-def headers(path: Path) -> dict[str, str]:
+def headers(path: Path, emulator: bool = True) -> dict[str, str]:
     """Name → text of every header that the file at ``path`` includes, and that these include.
 
     A header beside the file is taken first, as compilers do, then one of the folder.
+
+    Args:
+        emulator: the emulator's too.
     """
     found: dict[str, str] = {}
     left = [path]
@@ -35,6 +38,8 @@ def headers(path: Path) -> dict[str, str]:
         for name in re.findall(r'^#include "([^"]+)"', file.read_text(), re.MULTILINE):
             places = [place / name for place in (file.parent, path.parent, folder())]
             here = next((p for p in places if p.is_file()), None)
+            if name.startswith("emulator/") and not emulator:
+                continue
             if here is not None and name not in found:
                 found[name] = here.read_text()
                 left.append(here)
