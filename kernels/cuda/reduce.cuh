@@ -2,8 +2,8 @@
 #pragma once
 #include "types.cuh"
 
-// The sum of every thread's value, for thread 0. Every thread of a one-dimensional block comes here;
-// `partial` is shared memory for THREADS values, a power of two.
+// The sum of every thread's value, for thread 0 alone. Every thread of a one-dimensional block comes
+// here; `partial` is shared memory for THREADS values, a power of two.
 template <int THREADS>
 __device__ __forceinline__ accumulator block_sum(accumulator value, accumulator *partial) {
   partial[threadIdx.x] = value;
@@ -12,5 +12,5 @@ __device__ __forceinline__ accumulator block_sum(accumulator value, accumulator 
     __syncthreads();
     if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
   }
-  return partial[0];
+  return partial[threadIdx.x];  // its own: another's may still be written
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,8 +86,8 @@ BUGS = [
 ]  # fmt: skip
 
 
-def plant(bug: Bug, folder: Any, monkeypatch: Any) -> None:
-    """The changed file, and the kernel beside it that sees it first."""
+def plant(bug: Bug, folder: Path, monkeypatch: Any) -> Path:
+    """The changed file, and the kernel beside it that sees it first: where that is."""
     file = bug.where.split()[2]
     text = source.text(file)
     assert bug.old in text, "the bug is not where it was"
@@ -98,6 +99,7 @@ def plant(bug: Bug, folder: Any, monkeypatch: Any) -> None:
     (folder / file).write_text(text.replace(bug.old, bug.new))
     real = emulator._library
     monkeypatch.setattr(emulator, "_library", lambda f, macros: real(str(folder / f), macros))
+    return folder / kernel
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=[bug.what for bug in BUGS])
