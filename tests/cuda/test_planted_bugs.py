@@ -71,7 +71,7 @@ BUGS = [
         "    if (threadIdx.x < half) __syncthreads();\n", PADDED, "divergent"),
     Bug("a tree that leaves out a level", TREE, "half > 0", "half > 1", PADDED, "wrong;"),
     Bug("another thread stores", WGRAD, "if (threadIdx.x == 0)", "if (threadIdx.x == 1)", PADDED,
-        "reverse gives other bits"),
+        "wrong;"),
     Bug("taps outside x are read", WGRAD, "ih >= g.IH || ", "", PADDED, "no memory|wrong;"),
     Bug("a tap too few", DIRECT, "kw < kw1", "kw < kw1 - 1", PADDED, "wrong;"),
     Bug("a tap too many", DIRECT, "kh < kh1", "kh <= kh1", PADDED, "no memory|wrong;"),

@@ -64,7 +64,7 @@ WGRAD = "conv_wgrad direct wgrad_1_direct.cu"
 FOUND = [
     ("thread", Bug("a race whose winner is right in every order", WGRAD,
                    "if (threadIdx.x == 0)", "sum = partial[0];", "", "data race")),
-    ("thread", next(b for b in BUGS if b.what == "no barrier before the tile is overwritten")),
+    ("thread", next(b for b in BUGS if b.what == "no barrier before the tile is read")),
     ("thread", next(b for b in BUGS if b.what == "no barrier in the tree")),
     ("address", Bug("static shared memory that is too short", WGRAD, "partial[THREADS]",
                     "partial[THREADS - 1]", "", "global-buffer-overflow")),
