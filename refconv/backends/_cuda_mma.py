@@ -189,7 +189,7 @@ def _packed(given: Given, name: str, sizes: tuple[int, ...], source: tuple[int, 
     """``sizes`` and ``source`` are those of pack_channels.cu's struct."""
     outer, p0, d, h, w, groups, _, padded = sizes
     width, positions = groups * padded, p0 * d * h * w
-    row = d * h * w * width if p0 > 1 or groups == 1 else positions * width
+    row = d * h * w * width
     bytes_of = 4 if given.problem.dtype == "float32" else 2
     total = outer * positions * width
     workspace = f"{name}_rows:{total * bytes_of}"
@@ -199,9 +199,7 @@ def _packed(given: Given, name: str, sizes: tuple[int, ...], source: tuple[int, 
         "pack_channels.cu", "pack_channels", _types(given, total), (tiles * outer, 1, 1),
         (32, 8, 1), (workspace, name, struct.pack(form, *sizes, *source)),
     )  # fmt: skip
-    return Rows(
-        workspace, (launch,), padded, (row, padded, h * w * width, w * width, width), total
-    )
+    return Rows(workspace, (launch,), padded, (row, padded, h * w * width, w * width, width), total)
 
 
 def _wide(given: Given, *reaches: int) -> bool:
