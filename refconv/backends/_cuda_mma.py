@@ -194,21 +194,21 @@ def _packed(given: Given, name: str, sizes: tuple[int, ...], source: tuple[int, 
     total = outer * positions * width
     workspace = f"{name}_rows:{total * bytes_of}"
     tiles = blocks(width, 32) * blocks(positions, 32)
-    form = "<8i7q" if _wide(given, total) else "<8i7i"
+    form = "<8i7q" if wide(given, total) else "<8i7i"
     launch = Launch(
-        "pack_channels.cu", "pack_channels", _types(given, total), (tiles * outer, 1, 1),
+        "pack_channels.cu", "pack_channels", offsets_of(given, total), (tiles * outer, 1, 1),
         (32, 8, 1), (workspace, name, struct.pack(form, *sizes, *source)),
     )  # fmt: skip
     return Rows(workspace, (launch,), padded, (row, padded, h * w * width, w * width, width), total)
 
 
-def _wide(given: Given, *reaches: int) -> bool:
+def wide(given: Given, *reaches: int) -> bool:
     """Whether offsets need 64 bits, in the arrays or in packed ones of this many elements."""
     return given.wide or max(reaches) >= 2**31
 
 
-def _types(given: Given, *reaches: int) -> tuple[tuple[str, str], ...]:
-    return types(given)[0], ("OFFSET", "int64" if _wide(given, *reaches) else "int32")
+def offsets_of(given: Given, *reaches: int) -> tuple[tuple[str, str], ...]:
+    return types(given)[0], ("OFFSET", "int64" if wide(given, *reaches) else "int32")
 
 
 @dataclass(frozen=True)
@@ -238,9 +238,8 @@ def _product(
     height, width, along, across = tile
     last = lies_in_chunks(given, result, 1) and s.columns % vector(given.problem) == 0
     bias = given.strides.get("b", (0,))
-    wide = _wide(given, x.reach, w.reach)
     packed = struct.pack(
-        "<22i17q" if wide else "<22i17i",
+        "<22i17q" if wide(given, x.reach, w.reach) else "<22i17i",
         s.n, groups, x.channels, s.columns, *s.inputs, *s.positions, *s.taps, *s.step, *s.start,
         *s.hop, *x.strides, w.strides[0], *s.w, s.w_first, *s.y, s.y_first, *bias,
     )  # fmt: skip
@@ -251,7 +250,7 @@ def _product(
     }  # fmt: skip
     grid = (blocks(rows, height) * blocks(s.columns, width) * groups, 1, 1)
     return Launch(
-        *kernel, (*_types(given, x.reach, w.reach), *((m, str(v)) for m, v in macros.items())),
+        *kernel, (*offsets_of(given, x.reach, w.reach), *((m, str(v)) for m, v in macros.items())),
         grid, (along * across * 32, 1, 1), (result, x.argument, w.argument, "b", packed),
         tile_bytes(tile, vector(given.problem), last),
     )  # fmt: skip
