@@ -45,6 +45,9 @@ class Given:
             entry.
         strides: of the same, in elements; of any sign and order.
         multiprocessors: of the GPU.
+        relu: the result is clamped at zero before it is stored (NaN stays); asked for only of plans
+            that have it, ``fprop_igemm`` so far.
+        unaligned: the arrays that do not begin at a multiple of 16 bytes.
     """
 
     problem: Any
@@ -52,6 +55,8 @@ class Given:
     shapes: Mapping[str, tuple[int, ...]]
     strides: Mapping[str, tuple[int, ...]]
     multiprocessors: int = 132
+    relu: bool = False
+    unaligned: frozenset[str] = frozenset()
 
     def reach(self, name: str) -> int:
         """How far the array's furthest element lies from its first one, in elements."""

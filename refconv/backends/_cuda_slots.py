@@ -32,6 +32,7 @@ class Step:
 #: Fastest first: it is chosen where costs are equal.
 TABLE: dict[str, tuple[Step, ...]] = {
     "conv_fprop": (
+        Step("igemm", "_cuda_igemm:fprop_igemm", able.direct),
         Step("shared", "_cuda_conv:fprop_shared", able.shared),
         Step("direct", "_cuda_conv:fprop_direct", able.direct),
     ),

@@ -21,6 +21,7 @@ class Budget:
 BUDGETS = {
     "conv_fprop_direct": Budget(registers=48),
     "conv_fprop_shared": Budget(registers=80, shared=48 << 10),
+    "conv_fprop_igemm": Budget(registers=232, shared=24 << 10),
     "conv_dgrad_direct": Budget(registers=64),
     "conv_wgrad_direct": Budget(registers=48, shared=1024),
     "conv_bgrad_direct": Budget(registers=32, shared=2048),
