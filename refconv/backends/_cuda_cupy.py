@@ -5,7 +5,6 @@ the arrays' own library.
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
@@ -15,6 +14,7 @@ from typing import Any
 from . import _cuda_nvrtc as nvrtc
 from ._cuda_launch import Launch, packed
 from ._cuda_source import Macros
+from ._cuda_stream import where
 
 #: Distributions that own the package ``cupy``.
 CUPYS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x", "cupy-rocm-7-0", "cupy-rocm-7-1")
@@ -27,7 +27,7 @@ def execute(launches: Sequence[Launch], addresses: Mapping[str, int], like: Any)
     """Queue the launches on the current stream of ``like``'s library and device."""
     import cupy
 
-    device, stream = _where(like)
+    device, stream = where(like)
     with cupy.cuda.Device(device):
         for launch in launches:
             function = _function(launch.source, launch.macros, launch.kernel, launch.shared, device)
@@ -36,15 +36,6 @@ def execute(launches: Sequence[Launch], addresses: Mapping[str, int], like: Any)
                 function, *launch.grid, *launch.block, launch.shared, stream,
                 ctypes.addressof(pointers), 0,
             )  # fmt: skip
-
-
-def _where(like: Any) -> tuple[int, int]:
-    """The number of the device of a CuPy array or torch tensor, and its current stream."""
-    cupy, torch = sys.modules.get("cupy"), sys.modules.get("torch")
-    if torch is not None and isinstance(like, torch.Tensor):
-        return like.device.index, torch.cuda.current_stream(like.device).cuda_stream
-    assert cupy is not None
-    return like.device.id, cupy.cuda.get_current_stream().ptr
 
 
 @cache

@@ -45,7 +45,7 @@ def test_an_algorithm_can_be_named():
         ("numba:winograd", refconv.UnsupportedError, "it has tiny, direct, implicit_gemm"),
         ("auto:direct", refconv.UsageError, "name the backend"),
         ("cupy", refconv.RefconvError, "backend cupy "),  # no GPU, or no array of it
-        ("numba-cuda", refconv.UnavailableError, "not written yet"),
+        ("numba-cuda", refconv.RefconvError, "backend numba-cuda "),
         (None, refconv.ArgumentError, "must be a string"),
     ],
 )
