@@ -11,6 +11,27 @@ from typing import Any
 
 from . import guard, memory
 from .backends._cuda_launch import ARRAYS, Given, Launch
+from .moves import IndexProblem, PadProblem
+from .problem import Size
+
+
+def canonical(problem: Any, slot: str) -> tuple[list[Size], list[Size]]:
+    """Shapes of the slot's inputs and outputs as plan functions see them: the contract's, but axes
+    stay apart that merge only in a contiguous array. A channels_last array so needs no copy.
+
+    Example:
+        >>> from refconv.moves import IndexProblem
+        >>> canonical(IndexProblem("max_unpool2d", (2, 3), (4, 5), (8, 10), "float32"), "scatter")
+        ([(2, 3, 20), (2, 3, 20)], [(2, 3, 80)])
+    """
+    inputs, outputs, _, _ = problem.call(slot)
+    if isinstance(problem, IndexProblem):  # (N, C, S), not (planes, S)
+        lead = (1,) * (2 - len(problem.lead)) + problem.lead
+        inputs, outputs = ([(*lead, s[1]) for s in shapes] for shapes in (inputs, outputs))
+    elif isinstance(problem, PadProblem) and len(problem.shape) <= 5:
+        inner, outer = ((1,) * (5 - len(s)) + s for s in (problem.shape, problem.output_shape))
+        inputs, outputs = ([inner], [outer]) if slot == "pad" else ([outer], [inner])
+    return inputs, outputs
 
 
 class DeviceCall:
@@ -22,7 +43,8 @@ class DeviceCall:
 
     def __init__(self, problem: Any, slot: str, choice: Any) -> None:
         self.problem, self.slot, self.choice = problem, slot, choice
-        self.in_shapes, self.out_shapes, self.user_shapes, _ = problem.call(slot)
+        self.user_shapes = problem.call(slot)[2]
+        self.in_shapes, self.out_shapes = canonical(problem, slot)
         self.outputs, self.inputs = ARRAYS[slot]
         # By name: a plan function that is replaced in its module (by a test) is replaced here too.
         self.home, self.name = choice.backend.home(choice.algorithm.kernel)
@@ -45,7 +67,8 @@ class DeviceCall:
                 if x is not None:
                     ready[name] = memory.ready(x, shape)
         before = self._snapshot(ready)
-        launches = self.launches({name: strides for name, (_, strides) in ready.items()})
+        odd = frozenset(name for name, (x, _) in ready.items() if memory.address(x) % 16)
+        launches = self.launches({name: strides for name, (_, strides) in ready.items()}, odd)
         self._execute(launches, {name: x for name, (x, _) in ready.items()}, like)
         what = f"{self.choice} {self.slot}"
         for output in outputs:
@@ -55,16 +78,19 @@ class DeviceCall:
                 raise guard.GuardError(f"{what}: changed its input {name}")
         return results[0] if len(results) == 1 else results
 
-    def launches(self, strides: dict[str, tuple[int, ...]]) -> list[Launch]:
+    def launches(
+        self, strides: dict[str, tuple[int, ...]], unaligned: frozenset[str] = frozenset()
+    ) -> list[Launch]:
         """What runs for arrays of these strides, by name."""
-        key = tuple(strides.items())
+        key = (tuple(strides.items()), unaligned)
         found = self._launches.get(key)
         if found is None:
             shapes = dict(zip(self.outputs, self.out_shapes, strict=True))
             shapes |= dict(zip(self.inputs, self.in_shapes, strict=True))
             shapes = {name: tuple(shapes[name]) for name in strides}
             plan: Callable[[Given], list[Launch]] = getattr(self.home, self.name)
-            made = plan(Given(self.problem, self.slot, shapes, strides))
+            given = Given(self.problem, self.slot, shapes, strides, unaligned=unaligned)
+            made = plan(given)
             found = self._launches[key] = [launch for launch in made if 0 not in launch.grid]
         return found
 

@@ -71,7 +71,7 @@ avg_pool_windows(element *y, const element *x, const PoolGeometry g) {
         any ? sum / divisor_of(g, p.d, p.h, p.w) : 0);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4)
+extern "C" __global__ void __launch_bounds__(256, 3)
 avg_pool_backward_windows(element *x, const element *y, const PoolGeometry g) {
   const Place p = place_of(this_thread(), g.C, g.d.in, g.h.in, g.w.in);
   if (p.n >= g.N) return;

@@ -10,8 +10,9 @@
 // of each CHUNK of s. Pooling's positions grow with s, so a warp then reads little besides its own.
 //
 // Predicted, 64@56 into 64@112 in float, N = 256 (k3 s2): index read twice and x once (51 M each,
-// 8 and 4 bytes), y (206 M) written once: 1.85 GB, 430 us at 4.3 TB/s. 16 KiB of shared memory (32 in
-// double) for 4 warps: 13 blocks, 52 of 64 warps. Measured: not yet on a GPU.
+// 8 and 4 bytes), y (206 M) written once: 1.85 GB, 430 us at 4.3 TB/s. At most 64 registers, and 16 KiB
+// of shared memory (32 in double) for 4 warps: 8 blocks (7), 32 of 64 warps.
+// Measured: not yet on a GPU.
 // Still slow: a warp has one load of index and one of x in flight; in channels_last its lanes read
 // C apart. An index without order makes every warp scan the whole plane.
 #include "index.cuh"
@@ -21,7 +22,7 @@ constexpr int SEGMENT = 1024, CHUNK = 128, WARPS = 4;
 struct Range { int least, most; };
 
 // One warp a chunk; blocks of one warp along x, planes along the rest of the grid.
-extern "C" __global__ void __launch_bounds__(32 * WARPS)
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 8)
 scatter_ranges(Range *ranges, const int64 *index, const IndexGeometry g) {
   const unsigned chunks = (g.small - 1) / CHUNK + 1, lane = threadIdx.x % 32;
   const unsigned_offset at = static_cast<unsigned_offset>(blockIdx.x) * WARPS + threadIdx.x / 32;
@@ -92,14 +93,14 @@ __device__ __forceinline__ void scatter(element *y, const element *x, const int6
   for (int i = lane; i < count; i += 32) store(out + (first + i) * g.large_s, own[i]);
 }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS)
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 8)
 scatter_add_direct(element *y, const element *x, const int64 *index, const Range *ranges,
                    const IndexGeometry g) {
   __shared__ accumulator segments[WARPS * SEGMENT];
   scatter<true>(y, x, index, ranges, g, segments);
 }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS)
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 8)
 scatter_direct(element *y, const element *x, const int64 *index, const Range *ranges,
                const IndexGeometry g) {
   __shared__ accumulator segments[WARPS * SEGMENT];

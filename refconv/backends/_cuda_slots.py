@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import Algorithm, unknown
+from . import Algorithm, anything, unknown
+from . import _cuda_moves as moves
+from . import _cuda_pool as pool
 from . import _cuda_supports as able
 
 
@@ -39,6 +41,17 @@ TABLE: dict[str, tuple[Step, ...]] = {
     "conv_dgrad": (Step("direct", "_cuda_conv:dgrad_direct", able.direct),),
     "conv_wgrad": (Step("direct", "_cuda_conv:wgrad_direct", able.direct),),
     "conv_bgrad": (Step("direct", "_cuda_conv:bgrad_direct", able.direct),),
+    "max_pool": (Step("windows", "_cuda_pool:max_pool_windows", pool.windows),),
+    "max_pool_values": (Step("windows", "_cuda_pool:max_pool_values_windows", pool.windows),),
+    "avg_pool": (Step("windows", "_cuda_pool:avg_pool_windows", pool.windows),),
+    "avg_pool_backward": (Step("windows", "_cuda_pool:avg_pool_backward_windows", pool.windows),),
+    "gather": (Step("direct", "_cuda_moves:gather", moves.indexed),),
+    "scatter": (Step("direct", "_cuda_moves:scatter", moves.indexed),),
+    "scatter_add": (Step("direct", "_cuda_moves:scatter_add", moves.indexed),),
+    "unfold": (Step("direct", "_cuda_moves:unfold", anything),),
+    "fold": (Step("direct", "_cuda_moves:fold"),),
+    "pad": (Step("direct", "_cuda_moves:pad", moves.moved),),
+    "pad_backward": (Step("direct", "_cuda_moves:pad_backward", moves.padded),),
 }
 
 

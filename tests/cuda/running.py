@@ -15,6 +15,7 @@ from refconv.backends._cuda_slots import TABLE, Step
 from refconv.oracle import inputs, reference, verdict
 from refconv.oracle.algorithm_bounds import ALGORITHMS
 
+from . import moving
 from .fenced import fenced
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -51,6 +52,8 @@ conv2d x[0,3,5,5] w[2,3,3,3] b p1
 
 def problems(slot: str, name: str, dtype: str) -> list[Any]:
     """The listed problems that the step takes."""
+    if moving.handles(slot):
+        return [p for p in moving.problems(slot, dtype) if find(slot, name).supports(p) is None]
     read = [label.parse(text) for text in CONVOLUTIONS]
     if slot == "conv_bgrad":  # of a transposed convolution it is another pass: y is its input
         read = [p for p in read if not p.transposed]
@@ -107,7 +110,8 @@ def as_laid_out(x: torch.Tensor | None, layout: str) -> torch.Tensor | None:
     if layout == "channels_last":
         last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim())
         return x.contiguous(memory_format=last) if last else x
-    wide = x.new_full([2 * n + 1 for n in x.shape], float("nan"))
+    fill = float("nan") if x.is_floating_point() else -9
+    wide = x.new_full([2 * n + 1 for n in x.shape], fill)
     view = wide[tuple(slice(1, None, 2) for _ in x.shape)]
     return view.copy_(x)
 
@@ -129,6 +133,8 @@ def run(problem: Any, slot: str, name: str, given: list[Any], turns: str = "forw
 
 def judge(problem: Any, slot: str, name: str, kind: str, layout: str = "contiguous") -> None:
     """Inside the bound, which for integers is nothing; and the same bits in every order."""
+    if moving.handles(slot):
+        return moving.judge(problem, slot, name, kind, layout, as_laid_out)
     arrays, expected = answers(problem, kind)
     given, result = inputs_of(problem, slot, arrays)
     given = [as_laid_out(x, layout) for x in given]

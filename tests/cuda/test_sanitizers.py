@@ -13,7 +13,7 @@ import torch
 
 from refconv import dispatch, label
 
-from . import running, sanitized
+from . import moving, running, sanitized
 from .running import EACH
 from .test_planted_bugs import BUGS, Bug, plant
 
@@ -30,14 +30,21 @@ def missing(tmp_path_factory):
 
 def run(sanitizer: str, slot: str, name: str, folder) -> tuple[str, torch.Tensor, torch.Tensor]:
     """What is said, the result and what it must be."""
-    problem = replace(label.parse(SMALL), dtype=DTYPE[sanitizer], bias=slot == "conv_fprop")
-    if reason := running.find(slot, name).supports(problem):
-        pytest.skip(f"it does not take the small problem: {reason}")
-    arrays, expected = running.answers(problem, "integer")
-    given, result = running.inputs_of(problem, slot, arrays)
+    if moving.handles(slot):
+        problem = next(p for p in moving.problems(slot, DTYPE[sanitizer]) if takes(slot, name, p))
+        given = moving.inputs_of(problem, slot, "integer")
+        want, *_ = moving.wanted(problem, slot, given)
+    else:
+        problem = replace(label.parse(SMALL), dtype=DTYPE[sanitizer], bias=slot == "conv_fprop")
+        if reason := running.find(slot, name).supports(problem):
+            pytest.skip(f"it does not take the small problem: {reason}")
+        arrays, expected = running.answers(problem, "integer")
+        given, result = running.inputs_of(problem, slot, arrays)
+        want = torch.as_tensor(expected[result].want).to(given[0].dtype)
     call = dispatch.prepare(problem, slot, f"cuda-on-cpu:{name}", "cpu")
     y = torch.full(call.out_shapes[0], torch.nan, dtype=given[0].dtype)
     held = {n: x for n, x in zip(call.inputs, given, strict=False) if x is not None}
+    held |= {n: torch.empty(y.shape, dtype=torch.int64) for n in call.outputs[1:]}
     held[call.outputs[0]] = y
     said = ""
     for launch in running.launches(problem, slot, name):
@@ -46,7 +53,12 @@ def run(sanitizer: str, slot: str, name: str, folder) -> tuple[str, torch.Tensor
                 size = int(argument.partition(":")[2])
                 held.setdefault(argument, torch.full((size,), 255, dtype=torch.uint8))
         said += sanitized.run(sanitizer, launch, held, folder)
-    return said, y, torch.as_tensor(expected[result].want).to(y.dtype).view(y.shape)
+    return said, y, want.view(y.shape)
+
+
+def takes(slot: str, name: str, problem) -> bool:
+    """Whether the step runs the problem."""
+    return running.find(slot, name).supports(problem) is None
 
 
 @pytest.mark.parametrize(("slot", "name"), EACH)

@@ -43,6 +43,7 @@
 #define __ballot_sync(mask, p) emulator::ballot(EMULATOR_HERE, mask, p)
 #define __any_sync(mask, p) (emulator::ballot(EMULATOR_HERE, mask, p) != 0)
 #define __all_sync(mask, p) (emulator::ballot(EMULATOR_HERE, mask, !(p)) == 0)
+#define __match_any_sync(mask, v) emulator::match(EMULATOR_HERE, mask, v)
 #define __trap() emulator::fail("%s: trap", EMULATOR_HERE)
 
 namespace emulator {
@@ -110,6 +111,17 @@ inline unsigned ballot(const char *place, unsigned mask, bool vote) {
   unsigned found = 0;
   for (int lane = 0; lane < WARP; lane++)
     if ((mask >> lane & 1) && offered<bool>(lane)) found |= 1u << lane;
+  exchange_done();
+  return found;
+}
+
+// The lanes of mask that offer the same value as this one.
+template <class T>
+unsigned match(const char *place, unsigned mask, T value) {
+  offer(value, mask, place);
+  unsigned found = 0;
+  for (int lane = 0; lane < WARP; lane++)
+    if ((mask >> lane & 1) && offered<T>(lane) == value) found |= 1u << lane;
   exchange_done();
   return found;
 }
