@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
-from math import prod
+from dataclasses import replace
+from math import gcd, prod
+from typing import Any
 
-from ._cuda_launch import Given, Launch, blocks, conv_launch
+from ..problem import triple
+from . import _cuda_supports as able
+from ._cuda_launch import Argument, Given, Launch, blocks, conv_launch, size_of_sums
 
 #: gemm_tile.cuh: steps of a turn, and sums of a thread along m.
 DEPTH, SUMS_M = 8, 8
+#: Fewer positions than this are not worth a part of the split of wgrad's depth.
+LEAST = 256
+#: The argument of a kernel that is a null pointer.
+NULL = bytes(8)
 
 
 def fprop_igemm(given: Given) -> list[Launch]:
@@ -34,6 +43,77 @@ def fprop_igemm(given: Given) -> list[Launch]:
     ]  # fmt: skip
 
 
+def dgrad_igemm(given: Given) -> list[Launch]:
+    """A block for every phase of the stride, and tile of its elements and input channels."""
+    n, c, *size = given.shapes["x"]
+    k, groups = given.shapes["w"][0], given.problem.groups
+    stride, dilation = triple(given.problem.stride), triple(given.problem.dilation)
+    common = [gcd(s, d) for s, d in zip(stride, dilation, strict=True)]
+    step = (s // c for s, c in zip(stride, common, strict=True))
+    back = (d // c for d, c in zip(dilation, common, strict=True))
+    rows = n * prod(blocks(i, s) for i, s in zip(size, stride, strict=True))  # of no phase more
+    m, tile_n = tile(given, rows, c // groups, groups * prod(stride))
+    y_last = last(given, "y")
+    quads_y = y_last and k // groups % 4 == 0 and in_quads(given, "y", 1)
+    tiles = blocks(rows, m) * groups * blocks(c // groups, tile_n)
+    arguments = (*"xywb", int(quads_y), struct.pack("<6i", *step, *back))
+    return [
+        conv_launch(
+            given, "dgrad_3_igemm.cu", "conv_dgrad_igemm", arguments,
+            (tiles * prod(stride), 1, 1), (threads(m, tile_n), 1, 1), TILE_M=m, TILE_N=tile_n,
+            X_LAST=int(last(given, "x")), Y_LAST=int(y_last), W_LAST=int(last(given, "w")),
+        )
+    ]  # fmt: skip
+
+
+def wgrad_igemm(given: Given) -> list[Launch]:
+    """A block for every tile of weights and part of the positions; then the sum of the parts."""
+    n, k, *out = given.shapes["y"]
+    groups, rows = given.problem.groups, prod(given.shapes["w"][1:])
+    m, tile_n = tile(replace(given, multiprocessors=0), rows, k // groups, groups)
+    tiles = blocks(rows, m) * blocks(k // groups, tile_n) * groups
+    parts, steps = split(n * prod(out), tiles, given.multiprocessors)
+    y_last = last(given, "y")
+    in_order = not y_last and dense(out, given.strides["y"][2:]) and prod(out) % 4 == 0
+    quads_y = in_order and in_quads(given, "y", 2, 3, 4)
+    sums = parts * k * rows * size_of_sums(given.problem)
+    partial: Argument = f"partial:{sums}" if parts > 1 else NULL
+    macros = {
+        "TILE_M": m, "TILE_N": tile_n, "X_LAST": int(last(given, "x")), "Y_LAST": int(y_last),
+    }  # fmt: skip
+    product = conv_launch(
+        given, "wgrad_3_igemm.cu", "conv_wgrad_igemm", ("w", partial, *"yx", steps, int(quads_y)),
+        (tiles * parts, 1, 1), (threads(m, tile_n), 1, 1), **macros,
+    )  # fmt: skip
+    added = conv_launch(
+        given, "wgrad_3_igemm.cu", "conv_wgrad_igemm_sum", ("w", partial, parts),
+        (blocks(k * rows, 256), 1, 1), (256, 1, 1), **macros,
+    )  # fmt: skip
+    return [product, added] if parts > 1 else [product]
+
+
+def split(positions: int, tiles: int, multiprocessors: int) -> tuple[int, int]:
+    """Into how many parts the positions are cut, and how many a part has: two blocks a
+    multiprocessor, where that leaves a block ``LEAST`` positions.
+
+    Example:
+        >>> split(802816, 5, 132), split(49, 5, 132), split(0, 1, 132)
+        ((52, 15440), (1, 56), (1, 8))
+    """
+    parts = max(1, min(2 * multiprocessors // tiles, positions // LEAST))
+    steps = max(1, blocks(blocks(positions, parts), DEPTH)) * DEPTH
+    return max(1, blocks(positions, steps)), steps
+
+
+def wgrad(problem: Any) -> str | None:
+    """What ``wgrad_igemm`` cannot run: positions of all images are counted in 31 bits."""
+    reason = able.direct(problem)
+    (n, _, *out), _ = problem.call("conv_wgrad")[0]
+    if reason is None and n * prod(out) >= 2**31 - 64:
+        reason = f"it counts less than 2^31 positions of a batch, and this has {n * prod(out)}"
+    return reason
+
+
 def tile(given: Given, rows: int, columns: int, groups: int) -> tuple[int, int]:
     """TILE_M and TILE_N for a product of so many rows and columns, once a group: the largest tile
     of which there are two for every multiprocessor. Sums of float64 and offsets of 64 bits leave
@@ -44,7 +124,7 @@ def tile(given: Given, rows: int, columns: int, groups: int) -> tuple[int, int]:
     for m, n in ((128, 128), (128, 64)):
         there = blocks(rows, m) * blocks(columns, n) * groups
         fits = given.problem.dtype != "float64" and not (given.wide and n == 128)
-        if fits and columns > n // 2 and there >= 2 * given.multiprocessors:
+        if fits and rows > m // 2 and columns > n // 2 and there >= 2 * given.multiprocessors:
             return m, n
     return 64, 64
 

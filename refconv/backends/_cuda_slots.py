@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import Algorithm, anything, unknown
+from . import _cuda_igemm as igemm
 from . import _cuda_moves as moves
 from . import _cuda_pool as pool
 from . import _cuda_supports as able
@@ -38,8 +39,14 @@ TABLE: dict[str, tuple[Step, ...]] = {
         Step("shared", "_cuda_conv:fprop_shared", able.shared),
         Step("direct", "_cuda_conv:fprop_direct", able.direct),
     ),
-    "conv_dgrad": (Step("direct", "_cuda_conv:dgrad_direct", able.direct),),
-    "conv_wgrad": (Step("direct", "_cuda_conv:wgrad_direct", able.direct),),
+    "conv_dgrad": (
+        Step("igemm", "_cuda_igemm:dgrad_igemm", able.direct),
+        Step("direct", "_cuda_conv:dgrad_direct", able.direct),
+    ),
+    "conv_wgrad": (
+        Step("igemm", "_cuda_igemm:wgrad_igemm", igemm.wgrad),
+        Step("direct", "_cuda_conv:wgrad_direct", able.direct),
+    ),
     "conv_bgrad": (Step("direct", "_cuda_conv:bgrad_direct", able.direct),),
     "max_pool": (Step("windows", "_cuda_pool:max_pool_windows", pool.windows),),
     "max_pool_values": (Step("windows", "_cuda_pool:max_pool_values_windows", pool.windows),),

@@ -19,7 +19,7 @@ from refconv.backends import unavailable
 from refconv.backends._cuda_launch import Given, Launch
 
 from . import running
-from .running import judge
+from .running import find, judge
 from .test_compile_gate import costs, needs_compiler, wide
 from .test_compile_gate import judge as judge_cost
 from .test_planted_bugs import Bug
@@ -32,8 +32,17 @@ TILES = ((128, 128), (128, 64), (128, 32), (64, 64))
 #: More rows and columns than any tile has, depth that no turn divides, and where it is a multiple
 #: of four.
 LARGE = "conv2d x[2,5,9,9] w[131,5,3,3] b p1"
+LARGE_OF = {
+    "conv_fprop": LARGE,
+    "conv_dgrad": "conv2d x[2,131,15,11] w[5,131,3,3] s2 p1",
+    "conv_wgrad": "conv2d x[2,17,6,7] w[131,17,3,3] s2 p1",
+}
 QUADS = "conv2d x[1,12,10,9] w[68,12,2,2] b p1"
-FILES = {"conv_fprop": "conv_3_igemm.cu"}
+FILES = {
+    "conv_fprop": "conv_3_igemm.cu",
+    "conv_dgrad": "dgrad_3_igemm.cu",
+    "conv_wgrad": "wgrad_3_igemm.cu",
+}
 EACH_SLOT = tuple(FILES)
 
 
@@ -51,7 +60,7 @@ def with_tile(monkeypatch, m: int, n: int) -> None:
 @pytest.mark.parametrize("tile", TILES)
 def test_every_tile(monkeypatch, slot: str, tile) -> None:
     with_tile(monkeypatch, *tile)
-    judge(problem_of(LARGE, slot), slot, "igemm", "integer")
+    judge(problem_of(LARGE_OF[slot], slot), slot, "igemm", "integer")
     judge(problem_of(QUADS, slot), slot, "igemm", "integer", "channels_last")
 
 
@@ -75,7 +84,7 @@ def asked(slot: str, text: str, layout: str = "contiguous", **changed) -> Launch
         strides[name] = (*array.stride()[:2], 0, *array.stride()[2:])
         shapes[name] = (*shape[:2], 1, *shape[2:])
     given = Given(problem, slot, shapes, strides, **changed)
-    return {"conv_fprop": plans.fprop_igemm}[slot](given)[0]
+    return getattr(plans, find(slot, "igemm").plan.partition(":")[2])(given)[0]
 
 
 def test_quads_are_loaded_where_they_are_aligned() -> None:
@@ -97,6 +106,33 @@ def test_tiles_leave_enough_blocks() -> None:
     ):  # fmt: skip
         made = macros(text, multiprocessors=many)
         assert (made["TILE_M"], made["TILE_N"]) == (m, n), text
+
+
+@here
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_parts_of_the_depth_are_added(monkeypatch, dtype: str) -> None:
+    """As of long depths, in short ones: parts that begin within an image, a last one that is short,
+    and the same bits every time.
+    """
+    monkeypatch.setattr(plans, "LEAST", 8)
+    text = "conv2d x[3,5,6,7] w[9,5,3,3] p1"
+    assert asked("conv_wgrad", text).grid == (8, 1, 1)
+    for layout in ("contiguous", "channels_last", "view"):
+        judge(problem_of(text, "conv_wgrad", dtype), "conv_wgrad", "igemm", "real", layout)
+    judge(problem_of(text, "conv_wgrad", dtype), "conv_wgrad", "igemm", "integer")
+
+
+@here
+def test_an_empty_batch_has_gradients_of_zero() -> None:
+    problem = problem_of("conv2d x[0,5,6,7] w[9,5,3,3] p1", "conv_wgrad")
+    got = running.run(problem, "conv_wgrad", "igemm", [torch.empty(s) for s in
+                      (problem.y_shape, problem.x_shape)])  # fmt: skip
+    assert torch.equal(got, torch.zeros(problem.weight_shape))
+
+
+def test_positions_of_a_batch_have_31_bits() -> None:
+    problem = label.parse("conv2d x[65536,1,256,128] w[1,1,1,1]")
+    assert "less than 2^31 positions" in str(plans.wgrad(problem))
 
 
 @here
@@ -147,8 +183,12 @@ def test_large_tiles_are_inside_the_budget(monkeypatch, slot: str, arch: str) ->
                 judge_cost(f"{kernel} {m}x{n} {arch}", kernel, cost, 0)
 
 
+DGRAD = "conv_dgrad igemm dgrad_3_igemm.cu"
+WGRAD = "conv_wgrad igemm wgrad_3_igemm.cu"
 FPROP = "conv_fprop igemm conv_3_igemm.cu"
 TILE = "conv_fprop igemm gemm_tile.cuh"
+STRIDED = "conv2d x[1,4,11,10] w[5,4,4,4] s2 p1"
+DEEP = "conv3d x[1,2,7,6,5] w[3,2,4,2,2] s2"
 BUGS = [
     Bug("no barrier before the first links are used", TILE,
         "__syncthreads();  // the first links are there", "", LARGE, "wrong;|no memory|other bits"),
@@ -173,6 +213,21 @@ BUGS = [
         "wrote|wrong;|no memory"),
     Bug("steps out of the order of quads", FPROP, "X_LAST ? k % C : k / taps",
         "X_LAST ? k % C : k / g.KW", LARGE, "wrong;|no memory"),
+    Bug("the last element of a phase is left out", DGRAD, "(I - 1 - first) / stride + 1",
+        "(I - 1 - first) / stride", STRIDED, "wrong;"),
+    Bug("taps that do not fit", DGRAD, "d.tap + td * p.step_d", "d.tap + td", DEEP,
+        "wrong;|no memory"),
+    Bug("a phase without taps has one", DGRAD, "fits ? (K - 1 - tap) / step + 1 : 0",
+        "(K - 1 - tap) / step + 1", "conv2d x[1,3,7,7] w[2,3,1,1] s2", "wrong;|no memory"),
+    Bug("back by too many outputs", DGRAD, "-back_d, -back_h, -back_w};",
+        "-back_d, -back_h, back_w};", STRIDED, "wrong;|no memory"),
+    Bug("parts that overlap", WGRAD, "min(first + steps, every)", "min(first + steps + 1, every)",
+        LARGE, "wrong;"),
+    Bug("a part that is left out", WGRAD, "int part = 0;", "int part = 1;", LARGE, "wrong;"),
+    Bug("parts in one place", WGRAD, "(static_cast<int64>(part) * g.K + oc0)", "(oc0)",
+        LARGE, "wrong;|other bits"),
+    Bug("rows in another order", WGRAD, "tap / g.KW / g.KH, tap / g.KW % g.KH",
+        "tap / g.KW % g.KH, tap / g.KW / g.KH", LARGE, "wrong;|no memory|wrote"),
 ]  # fmt: skip
 
 
@@ -194,6 +249,7 @@ def plant(bug: Bug, folder, monkeypatch) -> None:
 @pytest.mark.parametrize("bug", BUGS, ids=[bug.what for bug in BUGS])
 def test_planted_bugs_are_found(bug: Bug, tmp_path, monkeypatch) -> None:
     plant(bug, tmp_path, monkeypatch)
+    monkeypatch.setattr(plans, "LEAST", 16)
     slot, name, _ = bug.where.split()
     with pytest.raises((AssertionError, emulator.EmulatorError), match=bug.found):
         judge(problem_of(bug.case, slot), slot, name, "integer", "behind")
