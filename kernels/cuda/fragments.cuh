@@ -10,13 +10,13 @@
 // 12 u of every product (u = 2^-24). These three are added up from zero and then to the sum by an
 // ordinary addition, which rounds to nearest, where a tensor core's own additions truncate.
 #pragma once
+#include "igemm_result.cuh"
 #include "ptx.cuh"
 
 #ifndef TERMS
 #define TERMS 1
 #endif
 
-constexpr int VECTOR = 16 / sizeof(element);  // elements of a chunk of 16 bytes
 constexpr int CHUNKS = 4;                     // of a row
 constexpr int DEPTH = CHUNKS * VECTOR;        // elements of a row
 
@@ -93,5 +93,3 @@ __device__ __forceinline__ void multiply_all(float (&sum)[ROWS][COLUMNS][4],
       for (int e = 0; e < 4; e++) sum[i][j][e] += part[e];
     }
 }
-
-__device__ __forceinline__ bool is_finite(float v) { return fabsf(v) < infinity(); }

@@ -8,39 +8,20 @@
 // Per axis, position o and tap t meet at o * step + start + t * hop of x. fprop: stride, -padding,
 // dilation. dgrad's positions are those of one phase, with step 1 and the hop back.
 //
-// Padding's zeros are multiplied by weights: an infinite weight would make NaN of them, and halves
-// of split floats could make NaN of infinity. So whatever sum is not finite is added up once more,
-// element by element over what is inside (`again`): right, and slow, where there are infinities.
+// What is computed and where it is written: igemm_result.cuh.
 //
-// Macros: BLOCK_M x BLOCK_N is a block's tile, of WARPS_M x WARPS_N warps; STAGES tiles of depth are
-// held at once; BLOCKS share a multiprocessor; Y_LAST: channels of y are neighbours, aligned to 16
-// bytes and whole chunks in every group. Dynamic shared memory: tile_bytes of the plan.
+// Macros: those of igemm_result.cuh; WARPS_M x WARPS_N warps share a tile; STAGES tiles of depth are
+// held at once; BLOCKS share a multiprocessor. Dynamic shared memory: tile_bytes of the plan.
 #pragma once
 #include "fragments.cuh"
+#include "igemm_result.cuh"
 
-#ifndef BLOCK_M
-#define BLOCK_M 128
-#define BLOCK_N 128
+#ifndef WARPS_M
 #define WARPS_M 2
 #define WARPS_N 4
 #define STAGES 4
 #define BLOCKS 2
-#define Y_LAST 1
 #endif
-
-// As packed by the plan functions. Strides in elements; channels of x and of a row of w are
-// neighbours.
-struct Gemm {
-  int N, groups, channels, columns;  // of a group: summed over, and of the result
-  int ID, IH, IW, OD, OH, OW, TD, TH, TW;
-  int step_d, step_h, step_w, start_d, start_h, start_w, hop_d, hop_h, hop_w;
-  offset x_n, x_g, x_d, x_h, x_w;
-  offset w_row, w_d, w_h, w_w, w_first;  // w_first: of the first tap
-  offset y_n, y_k, y_d, y_h, y_w, y_first;
-  offset b_k;
-};
-
-static_assert(sizeof(Gemm) == 22 * 4 + 17 * sizeof(offset), "as packed by the plan functions");
 
 constexpr int THREADS = WARPS_M * WARPS_N * 32;
 constexpr int WARP_M = BLOCK_M / WARPS_M, WARP_N = BLOCK_N / WARPS_N;
@@ -50,17 +31,6 @@ constexpr int COPIES_M = BLOCK_M / PASS, COPIES_N = BLOCK_N / PASS;
 static_assert(WARP_M % 16 == 0 && WARP_N % 16 == 0 && BLOCK_M % PASS == 0 && BLOCK_N % PASS == 0,
               "whole fragments and whole passes");
 constexpr int NOWHERE = -(1 << 30);
-
-struct Position { int n, d, h, w; };
-
-// Row m of the product; n is N or more behind the last.
-__device__ __forceinline__ Position position_of(unsigned m, const Gemm &g) {
-  Position p;
-  p.w = m % g.OW, m /= g.OW;
-  p.h = m % g.OH, m /= g.OH;
-  p.d = m % g.OD, p.n = m / g.OD;
-  return p;
-}
 
 // Copies tiles of x and w, chunk by chunk: a thread always the same chunk of the same rows.
 struct Loader {
@@ -127,33 +97,6 @@ struct Loader {
   }
 };
 
-// One element of the result by an ordinary sum over what is inside.
-__device__ __forceinline__ float again(const element *x, const element *w, const Gemm &g,
-                                       const Position &p, int group, int column) {
-  float sum = 0;
-  const int d0 = p.d * g.step_d + g.start_d, h0 = p.h * g.step_h + g.start_h;
-  const int v0 = p.w * g.step_w + g.start_w;
-  for (int td = 0; td < g.TD; td++)
-    for (int th = 0; th < g.TH; th++)
-#pragma unroll 1
-      for (int tw = 0; tw < g.TW; tw++) {
-        const int d = d0 + td * g.hop_d, h = h0 + th * g.hop_h, v = v0 + tw * g.hop_w;
-        if (d < 0 || d >= g.ID || h < 0 || h >= g.IH || v < 0 || v >= g.IW) continue;
-        const element *in = x + p.n * g.x_n + group * g.x_g + d * g.x_d + h * g.x_h + v * g.x_w;
-        const element *tap = w + g.w_first + (group * g.columns + column) * g.w_row + td * g.w_d +
-                             th * g.w_h + tw * g.w_w;
-#pragma unroll 1
-        for (int c = 0; c < g.channels; c++) sum += widen(in[c]) * widen(tap[c]);
-      }
-  return sum;
-}
-
-// The finished tile lies in shared memory in y's order: channels or positions fastest. 16 bytes
-// more keep rows in different banks.
-__device__ __forceinline__ int staged(int m, int column) {
-  return Y_LAST ? m * (BLOCK_N + VECTOR) + column : column * (BLOCK_M + VECTOR) + m;
-}
-
 __device__ __forceinline__ void igemm_tile(element *y, const element *x, const element *w,
                                            const element *b, const Gemm &g) {
   DYN_SHARED(element, tiles);  // [STAGES][x: BLOCK_M, w: BLOCK_N][DEPTH]; at the end, of y
@@ -207,28 +150,5 @@ __device__ __forceinline__ void igemm_tile(element *y, const element *x, const e
         odd |= !is_finite(v);
         store(tiles + staged(m, column), v);
       }
-  if (__syncthreads_or(odd)) {  // the tile of y is whole
-    for (int i = threadIdx.x; i < BLOCK_M * BLOCK_N; i += THREADS) {
-      const int m = i / BLOCK_N, column = i % BLOCK_N, k = n0 + column;
-      const Position p = position_of(m0 + m, g);
-      element *held = tiles + staged(m, column);
-      if (p.n >= g.N || k >= g.columns || is_finite(load(held))) continue;
-      const float bias = b ? load(b + (group * g.columns + k) * g.b_k) : 0;
-      store(held, bias + again(x, w, g, p, group, k));
-    }
-    __syncthreads();
-  }
-
-  element *out = y + g.y_first + (group * g.columns + n0) * g.y_k;
-  constexpr int WIDTH = Y_LAST ? VECTOR : 1;
-  for (int i = threadIdx.x; i < BLOCK_M * BLOCK_N / WIDTH; i += THREADS) {
-    const int m = Y_LAST ? i / (BLOCK_N / WIDTH) : i % BLOCK_M;
-    const int column = Y_LAST ? i % (BLOCK_N / WIDTH) * WIDTH : i / BLOCK_M;
-    const Position p = position_of(m0 + m, g);
-    if (p.n >= g.N || n0 + column >= g.columns) continue;
-    element *to = out + p.n * g.y_n + p.d * g.y_d + p.h * g.y_h + p.w * g.y_w + column * g.y_k;
-    const element *held = tiles + staged(m, column);
-    if (Y_LAST) *reinterpret_cast<uint4 *>(to) = *reinterpret_cast<const uint4 *>(held);
-    else *to = *held;
-  }
+  finish(y, x, w, b, g, tiles, m0, group, n0, odd);
 }

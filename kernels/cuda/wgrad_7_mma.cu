@@ -138,8 +138,8 @@ conv_wgrad_mma(float *parts, const element *y, const element *x, const Wgrad g) 
       const bool right = there && right_there && unsigned(d) < unsigned(g.ID) &&
                          unsigned(h) < unsigned(g.IH) && unsigned(v) < unsigned(g.IW);
       const int to = swizzled_wide(first + i * PASS, chunk);
-      copy_async_16(tile + to, left ? dy + p.n * g.y_n + p.d * g.y_d + p.h * g.y_h + p.w * g.y_w : y,
-                    left);
+      copy_async_16(tile + to,
+                    left ? dy + p.n * g.y_n + p.d * g.y_d + p.h * g.y_h + p.w * g.y_w : y, left);
       copy_async_16(tile + HALF + to,
                     right ? in + p.n * g.x_n + d * g.x_d + h * g.x_h + v * g.x_w : x, right);
       p.w += by_w, p.h += by_h, p.d += by_d, p.n += by_n;
@@ -206,7 +206,7 @@ conv_wgrad_mma_sum(element *w, const float *parts, const element *y, const eleme
 #pragma unroll 1
   for (int s = 0; s < g.splits; s++)
     sum += parts[(static_cast<offset>(s) * K + oc) * columns + column];
-  if (!is_finite(sum)) {
+  if (AGAIN && !is_finite(sum)) {
     sum = 0;
     const element *dy = y + group * g.y_g + oc % g.rows, *in = x + group * g.x_g + ic;
     for (int n = 0; n < g.N; n++)

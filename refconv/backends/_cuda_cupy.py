@@ -15,6 +15,7 @@ from . import _cuda_nvrtc as nvrtc
 from ._cuda_launch import Launch, packed
 from ._cuda_source import Macros
 from ._cuda_stream import where
+from ._cuda_tensor_map import encoded
 
 #: Distributions that own the package ``cupy``.
 CUPYS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x", "cupy-rocm-7-0", "cupy-rocm-7-1")
@@ -31,7 +32,7 @@ def execute(launches: Sequence[Launch], addresses: Mapping[str, int], like: Any)
     with cupy.cuda.Device(device):
         for launch in launches:
             function = _function(launch.source, launch.macros, launch.kernel, launch.shared, device)
-            _kept, pointers, _ = packed(launch, addresses)
+            _kept, pointers, _ = packed(launch, addresses, encoded)
             cupy.cuda.driver.launchKernel(
                 function, *launch.grid, *launch.block, launch.shared, stream,
                 ctypes.addressof(pointers), 0,

@@ -22,6 +22,7 @@ from typing import Any
 from . import _cuda_source as source
 from ._cuda_launch import Launch, packed
 from ._cuda_source import Macros
+from ._cuda_tensor_map import emulated
 
 #: Orders in which threads and blocks take turns. Other numbers shuffle, each in its way.
 ORDERS = {"forward": 0, "reverse": 1, "shuffled": 2}
@@ -84,7 +85,7 @@ class _Request(ctypes.Structure):
 
 def _run(launch: Launch, addresses: Mapping[str, int], turns: int) -> None:
     kernel = getattr(_library(launch.source, launch.macros), f"launch_{launch.kernel}")
-    values, pointers, sizes = packed(launch, addresses)
+    values, pointers, sizes = packed(launch, addresses, emulated)
     error = ctypes.create_string_buffer(512)
     request = _Request(
         launch.grid, launch.block, launch.shared, pointers, sizes, len(values), turns,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from ._cuda_tensor_map import TensorMap
+
 Triple = tuple[int, int, int]
-Argument = str | int | bytes
+Argument = str | int | bytes | TensorMap
 
 #: The arrays of every slot in the contract's order: outputs, inputs.
 ARRAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -81,7 +83,7 @@ class Launch:
         arguments: in the kernel's order. A string is an array's address by its name, null if the
             call has no such array; ``"name:bytes"`` is that of a workspace of so many bytes, not
             zeroed, one for all launches of a call that name it so. An int is a C int; bytes are
-            a struct, passed by value.
+            a struct, passed by value; a map is 128 bytes, made where the launch is executed.
     """
 
     source: str
@@ -93,12 +95,19 @@ class Launch:
     shared: int = 0
 
 
-def packed(launch: Launch, addresses: Mapping[str, int]) -> tuple[list[Any], Any, Any]:
+def packed(
+    launch: Launch, addresses: Mapping[str, int], encode: Callable[[TensorMap, int], bytes]
+) -> tuple[list[Any], Any, Any]:
     """The arguments as a launch takes them: the values (to be kept until it returns), a C array of
     where they lie, and one of their sizes.
+
+    Args:
+        encode: makes the bytes of a tensor map at an address.
     """
     values: list[Any] = []
     for argument in launch.arguments:
+        if isinstance(argument, TensorMap):
+            argument = encode(argument, addresses[argument.array])
         if isinstance(argument, str):
             values.append(ctypes.c_void_p(addresses[argument]))
         elif isinstance(argument, bytes):

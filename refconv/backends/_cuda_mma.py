@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from math import gcd, prod
 from typing import Any
 
-from ..problem import triple
 from ._cuda_launch import Given, Launch, Triple, blocks, types
 
 #: Bytes of a row of a tile in shared memory, and stages of the pipeline.
@@ -146,7 +145,7 @@ def phases(size: int, kernel: int, stride: int, low: int, dilation: int) -> Iter
 
 
 def activations(given: Given, name: str, channels: int) -> Rows:
-    """x or dy with neighbouring channels: itself if it is so, in chunks of 16 bytes; else packed."""
+    """x or dy with neighbouring channels: itself if it lies so, in whole chunks; else packed."""
     groups, each = given.problem.groups, vector(given.problem)
     shape, strides = given.shapes[name], given.strides[name]
     own = channels // groups
@@ -158,10 +157,10 @@ def activations(given: Given, name: str, channels: int) -> Rows:
     return _packed(given, name, sizes, source)
 
 
-def weights(given: Given, channels: int, turned: bool = False) -> Rows:
+def weights(given: Given, channels: int, turned: bool = False, dense: bool = False) -> Rows:
     """w in rows of one output channel, or, ``turned``, of one input channel.
 
-    ``strides`` are of rows, (unused), and of taps.
+    ``strides`` are of rows, (unused), and of taps; with ``dense`` the taps' h and w are one axis.
     """
     k, c, *kernel = given.shapes["w"]
     w_k, w_c, *taps = given.strides["w"]
@@ -170,7 +169,8 @@ def weights(given: Given, channels: int, turned: bool = False) -> Rows:
         own = k // groups
         sizes = (groups, c, *kernel, 1, own, channels)
         return _packed(given, "w", sizes, (own * w_k, w_c, *taps, 0, w_k))
-    if c == channels and lies_in_chunks(given, "w", 1):
+    merge = 1 in kernel[1:] or taps[1] == kernel[2] * taps[2]
+    if c == channels and lies_in_chunks(given, "w", 1) and (merge or not dense):
         return Rows("w", (), c, (w_k, 0, *taps), given.reach("w") + 1)
     return _packed(given, "w", (k, 1, *kernel, 1, c, channels), (w_k, 0, *taps, 0, w_c))
 
@@ -180,8 +180,9 @@ def lies_in_chunks(given: Given, name: str, axis: int) -> bool:
     bytes.
     """
     pairs = list(zip(given.shapes[name], given.strides[name], strict=True))
-    others = (s for i, (n, s) in enumerate(pairs) if i != axis and n > 1)
-    aligned = name not in given.unaligned and all(s % vector(given.problem) == 0 for s in others)
+    others = [s for i, (n, s) in enumerate(pairs) if i != axis and n > 1]
+    each = vector(given.problem)
+    aligned = name not in given.unaligned and all(s > 0 and s % each == 0 for s in others)
     return aligned and pairs[axis][1] == 1
 
 
@@ -229,6 +230,17 @@ class Shape:
     w_first: int
 
 
+def gemm(given: Given, x: Rows, w: Rows, s: Shape) -> bytes:
+    """The struct Gemm of igemm_result.cuh."""
+    bias = given.strides.get("b", (0,))
+    return struct.pack(
+        "<22i17q" if wide(given, x.reach, w.reach) else "<22i17i",
+        s.n, given.problem.groups, x.channels, s.columns, *s.inputs, *s.positions, *s.taps,
+        *s.step, *s.start, *s.hop, *x.strides, w.strides[0], *s.w, s.w_first, *s.y, s.y_first,
+        *bias,
+    )  # fmt: skip
+
+
 def _product(
     given: Given, kernel: tuple[str, str], result: str, x: Rows, w: Rows, s: Shape, terms: int
 ) -> Launch:
@@ -237,12 +249,6 @@ def _product(
     tile = choose(rows, s.columns, groups, given.multiprocessors)
     height, width, along, across = tile
     last = lies_in_chunks(given, result, 1) and s.columns % vector(given.problem) == 0
-    bias = given.strides.get("b", (0,))
-    packed = struct.pack(
-        "<22i17q" if wide(given, x.reach, w.reach) else "<22i17i",
-        s.n, groups, x.channels, s.columns, *s.inputs, *s.positions, *s.taps, *s.step, *s.start,
-        *s.hop, *x.strides, w.strides[0], *s.w, s.w_first, *s.y, s.y_first, *bias,
-    )  # fmt: skip
     limit = (BLOCKS if terms == 1 else BLOCKS_OF_THREE)[height * width]
     macros = {
         "BLOCK_M": height, "BLOCK_N": width, "WARPS_M": along, "WARPS_N": across,
@@ -251,7 +257,7 @@ def _product(
     grid = (blocks(rows, height) * blocks(s.columns, width) * groups, 1, 1)
     return Launch(
         *kernel, (*offsets_of(given, x.reach, w.reach), *((m, str(v)) for m, v in macros.items())),
-        grid, (along * across * 32, 1, 1), (result, x.argument, w.argument, "b", packed),
+        grid, (along * across * 32, 1, 1), (result, x.argument, w.argument, "b", gemm(given, x, w, s)),
         tile_bytes(tile, vector(given.problem), last),
     )  # fmt: skip
 

@@ -8,8 +8,15 @@ from typing import Any
 
 from ._cuda_launch import Given, Launch, blocks
 from ._cuda_mma import (
-    FEWEST, STAGES, activations, numbers, offsets_of, supports_single,
-    supports_small, vector, wide,
+    FEWEST,
+    STAGES,
+    activations,
+    numbers,
+    offsets_of,
+    supports_single,
+    supports_small,
+    vector,
+    wide,
 )  # fmt: skip
 
 #: Blocks that share a multiprocessor, by the tile's side; a float's fragments take more registers.
@@ -79,7 +86,7 @@ def split(positions: int, tiles: int, multiprocessors: int) -> tuple[int, int]:
 
     Example:
         >>> split(802816, 9, 132), split(49, 9, 132)
-        ((27712, 29), (64, 1))
+        ((26816, 30), (64, 1))
     """
     wanted = min(MOST, blocks(2 * multiprocessors, tiles), max(1, positions // SHORTEST))
     span = blocks(blocks(positions, wanted), 64) * 64
@@ -100,9 +107,7 @@ def supports_wgrad_three(problem: Any) -> str | None:
     """As TF32, and where sums are long enough, those of the outermost taps too."""
     reason = supports_wgrad_single(problem)
     if reason is None and 0 < (terms := shortest(problem)) < FEWEST:
-        reason = (
-            f"its error is that of direct sums from {FEWEST} positions on, and this has {terms}"
-        )
+        reason = f"its error is that of direct sums from {FEWEST} positions on, and it has {terms}"
     return reason
 
 
