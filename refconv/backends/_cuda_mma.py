@@ -257,7 +257,8 @@ def _product(
     grid = (blocks(rows, height) * blocks(s.columns, width) * groups, 1, 1)
     return Launch(
         *kernel, (*offsets_of(given, x.reach, w.reach), *((m, str(v)) for m, v in macros.items())),
-        grid, (along * across * 32, 1, 1), (result, x.argument, w.argument, "b", gemm(given, x, w, s)),
+        grid, (along * across * 32, 1, 1),
+        (result, x.argument, w.argument, "b", gemm(given, x, w, s)),
         tile_bytes(tile, vector(given.problem), last),
     )  # fmt: skip
 
@@ -284,17 +285,27 @@ def tile_bytes(tile: tuple[int, ...], each: int, last: bool) -> int:
 
 
 def supports_small(problem: Any) -> str | None:
-    """fprop and dgrad in 16 bits."""
+    """In 16 bits."""
     if problem.dtype not in SMALL:
         return f"it multiplies numbers of 16 bits, not {problem.dtype}"
     return _shapes(problem)
 
 
 def supports_single(problem: Any) -> str | None:
-    """fprop and dgrad in TF32."""
+    """In TF32."""
     if problem.dtype != "float32":
         return f"it multiplies float32 as TF32, not {problem.dtype}"
     return _shapes(problem)
+
+
+def supports_small_dgrad(problem: Any) -> str | None:
+    """In 16 bits, and a phase of the stride a launch."""
+    return supports_small(problem) or _phased(problem)
+
+
+def supports_single_dgrad(problem: Any) -> str | None:
+    """In TF32, and a phase of the stride a launch."""
+    return supports_single(problem) or _phased(problem)
 
 
 #: Terms of a sum from which three products stay inside the bound of direct sums: u for each term,
@@ -309,7 +320,9 @@ def supports_three_fprop(problem: Any) -> str | None:
 
 def supports_three_dgrad(problem: Any) -> str | None:
     """As TF32, and where sums are long enough."""
-    return supports_single(problem) or _long(_channels(problem)[1], "output channels of a group")
+    return supports_single_dgrad(problem) or _long(
+        _channels(problem)[1], "output channels of a group"
+    )
 
 
 def _long(terms: int, what: str) -> str | None:
@@ -324,6 +337,11 @@ def _channels(problem: Any) -> tuple[int, int]:
     return c, k // problem.groups
 
 
+def _phased(problem: Any) -> str | None:
+    count = prod(problem.stride)
+    return None if count <= 64 else f"it launches up to 64 phases, and this stride has {count}"
+
+
 def _shapes(problem: Any) -> str | None:
     c, k = _channels(problem)
     if problem.groups > 1 and min(c, k) < 8:
@@ -332,6 +350,4 @@ def _shapes(problem: Any) -> str | None:
         rows = prod(shape) // (shape[-problem.rank - 1] or 1)
         if rows >= 2**31:
             return f"rows of the product are counted in 31 bits, and this has {rows}"
-    if prod(problem.stride) > 64:
-        return f"it takes strides of up to 64 phases, and this has {prod(problem.stride)}"
     return None

@@ -93,19 +93,19 @@ def split(positions: int, tiles: int, multiprocessors: int) -> tuple[int, int]:
     return max(span, 64), max(1, blocks(positions, max(span, 64)))
 
 
-def supports_wgrad_small(problem: Any) -> str | None:
+def small(problem: Any) -> str | None:
     """16 bits."""
     return supports_small(problem) or _weights(problem)
 
 
-def supports_wgrad_single(problem: Any) -> str | None:
+def single(problem: Any) -> str | None:
     """TF32."""
     return supports_single(problem) or _weights(problem)
 
 
-def supports_wgrad_three(problem: Any) -> str | None:
+def three(problem: Any) -> str | None:
     """As TF32, and where sums are long enough, those of the outermost taps too."""
-    reason = supports_wgrad_single(problem)
+    reason = single(problem)
     if reason is None and 0 < (terms := shortest(problem)) < FEWEST:
         reason = f"its error is that of direct sums from {FEWEST} positions on, and it has {terms}"
     return reason
