@@ -10,6 +10,7 @@ from . import Algorithm, anything, unknown
 from . import _cuda_igemm as igemm
 from . import _cuda_moves as moves
 from . import _cuda_pool as pool
+from . import _cuda_stem as stem
 from . import _cuda_supports as able
 
 
@@ -35,6 +36,7 @@ class Step:
 #: Fastest first: it is chosen where costs are equal.
 TABLE: dict[str, tuple[Step, ...]] = {
     "conv_fprop": (
+        Step("stem", "_cuda_stem:fprop_stem", stem.stem, "sm_80"),
         Step("igemm", "_cuda_igemm:fprop_igemm", able.direct),
         Step("shared", "_cuda_conv:fprop_shared", able.shared),
         Step("direct", "_cuda_conv:fprop_direct", able.direct),

@@ -22,6 +22,7 @@ BUDGETS = {
     "conv_fprop_direct": Budget(registers=48),
     "conv_fprop_shared": Budget(registers=80, shared=48 << 10),
     "conv_fprop_igemm": Budget(registers=232, shared=24 << 10),
+    "conv_fprop_stem": Budget(registers=128, shared=99 << 10),
     "conv_dgrad_igemm": Budget(registers=232, shared=24 << 10),
     "conv_wgrad_igemm": Budget(registers=232, shared=24 << 10),
     "conv_wgrad_igemm_sum": Budget(registers=40),

@@ -168,6 +168,21 @@ def test_the_last_element_may_be_infinite(slot: str, value: float) -> None:
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
+@here
+@pytest.mark.parametrize("slot", EACH_SLOT)
+def test_negative_padding_leaves_out_the_border(slot: str) -> None:
+    padding, out = ((-2, -1), (1, -2)), (4, 10)
+    problem = problem_of("conv2d x[2,4,12,13] w[6,4,3,3] s2,1", slot)
+    problem = replace(problem, padding=padding, out_size=out)
+    random = torch.Generator().manual_seed(0)
+    x, w, y = (torch.randn(s, generator=random) for s in
+               (problem.x_shape, problem.weight_shape, problem.y_shape))  # fmt: skip
+    given = {"conv_fprop": [x, w, None], "conv_dgrad": [y, w, None], "conv_wgrad": [y, x]}[slot]
+    want = running.run(problem, slot, "direct", given)
+    got = running.run(problem, slot, "igemm", given)
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+
+
 @needs_compiler
 @pytest.mark.parametrize("slot", EACH_SLOT)
 @pytest.mark.parametrize("arch", ["sm_75", "sm_90a"])
