@@ -8,10 +8,13 @@ from typing import Any
 
 from . import Algorithm, anything, unknown
 from . import _cuda_igemm as igemm
+from . import _cuda_mma as mma
+from . import _cuda_mma_wgrad as mma_wgrad
 from . import _cuda_moves as moves
 from . import _cuda_pool as pool
 from . import _cuda_stem as stem
 from . import _cuda_supports as able
+from . import _cuda_wgmma as wgmma
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Step:
         supports: problem → None, or why not.
         arch: the oldest GPU it runs on, or, with an ``a`` behind, the only kind.
         cost: predicted seconds; of equals, the first in the table is chosen.
+        accuracy: ``strict``, or ``fast`` if its error may leave the bound of direct sums.
     """
 
     name: str
@@ -31,21 +35,32 @@ class Step:
     supports: Callable[[Any], str | None] = able.real
     arch: str = "sm_70"
     cost: Callable[[Any, str, int], float] = unknown
+    accuracy: str = "strict"
 
 
 #: Fastest first: it is chosen where costs are equal.
 TABLE: dict[str, tuple[Step, ...]] = {
     "conv_fprop": (
+        Step("igemm_wgmma", "_cuda_wgmma:fprop", wgmma.supports, "sm_90a"),
+        Step("igemm_mma", "_cuda_mma:fprop", mma.supports_small, "sm_80"),
+        Step("igemm_tf32", "_cuda_mma:fprop", mma.supports_single, "sm_80", accuracy="fast"),
+        Step("igemm_tf32x3", "_cuda_mma:fprop_three", mma.supports_three_fprop, "sm_80"),
         Step("stem", "_cuda_stem:fprop_stem", stem.stem, "sm_80"),
         Step("igemm", "_cuda_igemm:fprop_igemm", able.direct),
         Step("shared", "_cuda_conv:fprop_shared", able.shared),
         Step("direct", "_cuda_conv:fprop_direct", able.direct),
     ),
     "conv_dgrad": (
+        Step("igemm_mma", "_cuda_mma:dgrad", mma.supports_small_dgrad, "sm_80"),
+        Step("igemm_tf32", "_cuda_mma:dgrad", mma.supports_single_dgrad, "sm_80", accuracy="fast"),
+        Step("igemm_tf32x3", "_cuda_mma:dgrad_three", mma.supports_three_dgrad, "sm_80"),
         Step("igemm", "_cuda_igemm:dgrad_igemm", able.direct),
         Step("direct", "_cuda_conv:dgrad_direct", able.direct),
     ),
     "conv_wgrad": (
+        Step("igemm_mma", "_cuda_mma_wgrad:wgrad", mma_wgrad.small, "sm_80"),
+        Step("igemm_tf32", "_cuda_mma_wgrad:wgrad", mma_wgrad.single, "sm_80", accuracy="fast"),
+        Step("igemm_tf32x3", "_cuda_mma_wgrad:wgrad_three", mma_wgrad.three, "sm_80"),
         Step("igemm", "_cuda_igemm:wgrad_igemm", igemm.wgrad),
         Step("direct", "_cuda_conv:wgrad_direct", able.direct),
     ),
@@ -78,4 +93,4 @@ def _algorithm(step: Step, gpu: Callable[[], str] | None) -> Algorithm:
         reason = step.supports(problem)
         return reason if reason or gpu is None else able.arch(gpu(), step.arch)
 
-    return Algorithm(step.name, step.plan, supports, cost=step.cost)
+    return Algorithm(step.name, step.plan, supports, step.accuracy, step.cost)

@@ -19,6 +19,12 @@ class Budget:
 
 
 BUDGETS = {
+    "conv_fprop_mma": Budget(registers=255, shared=68 << 10),
+    "conv_dgrad_mma": Budget(registers=255, shared=68 << 10),
+    "conv_fprop_wgmma": Budget(registers=224, shared=193 << 10),
+    "conv_wgrad_mma": Budget(registers=255, shared=64 << 10),
+    "conv_wgrad_mma_sum": Budget(registers=64),
+    "pack_channels": Budget(registers=40, shared=4352),
     "conv_fprop_direct": Budget(registers=48),
     "conv_fprop_shared": Budget(registers=80, shared=48 << 10),
     "conv_fprop_igemm": Budget(registers=232, shared=24 << 10),

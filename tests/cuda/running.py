@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -19,6 +21,8 @@ from . import moving
 from .fenced import fenced
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
+#: What a step declares to round its inputs to.
+PRECISIONS = {"igemm_tf32": "tf32"}
 #: (slot, algorithm) of every step.
 EACH = [(slot, step.name) for slot, steps in TABLE.items() for step in steps]
 
@@ -47,6 +51,8 @@ conv_transpose2d x[1,5,6,7] w[5,3,4,4] b s2 p1
 conv_transpose2d x[1,4,5,4] w[4,6,3,3] b s2 p1 op1
 conv_transpose1d x[1,6,9] w[6,2,3] s3 g2
 conv2d x[0,3,5,5] w[2,3,3,3] b p1
+conv2d x[1,32,4,5] w[35,32,3,3] b p1
+conv2d x[1,64,5,4] w[64,32,3,2] s2 p1 g2
 """.strip().splitlines()
 
 
@@ -131,6 +137,21 @@ def run(problem: Any, slot: str, name: str, given: list[Any], turns: str = "forw
         return dispatch.run(problem, slot, *given, backend=f"cuda-on-cpu:{name}")
 
 
+@contextmanager
+def exposed() -> Iterator[None]:
+    """Kernels that add up again what is not finite let it be: poison that they read stays seen."""
+    real = emulator._library
+
+    def library(file: str, macros: tuple[tuple[str, str], ...]) -> Any:
+        return real(file, (*macros, ("AGAIN", "0")) if "mma" in file else macros)
+
+    emulator._library = library
+    try:
+        yield
+    finally:
+        emulator._library = real
+
+
 def judge(problem: Any, slot: str, name: str, kind: str, layout: str = "contiguous") -> None:
     """Inside the bound, which for integers is nothing; and the same bits in every order."""
     if moving.handles(slot):
@@ -138,9 +159,11 @@ def judge(problem: Any, slot: str, name: str, kind: str, layout: str = "contiguo
     arrays, expected = answers(problem, kind)
     given, result = inputs_of(problem, slot, arrays)
     given = [as_laid_out(x, layout) for x in given]
-    got = {turns: run(problem, slot, name, given, turns) for turns in emulator.ORDERS}
+    with exposed():
+        got = {turns: run(problem, slot, name, given, turns) for turns in emulator.ORDERS}
     e, law = expected[result], name if name in ALGORITHMS else "direct"
-    v = verdict.compare(got["forward"], e.want, e.bound(algorithm=law))
+    bound = e.bound(PRECISIONS.get(name, "ieee"), algorithm=law)
+    v = verdict.compare(got["forward"], e.want, bound)
     what = f"{name} {slot} of {label.format(problem)} ({layout})"
     assert v.level == "consistent", f"{what}: {v.reason}"
     if kind == "integer":
