@@ -5,7 +5,8 @@ A ``.cu`` file is compiled for one set of types and constants, given as macros: 
 ``extern "C" __global__`` kernels and includes only the headers of this folder: no host header,
 none of CUDA's, so that NVRTC needs no other file.
 
-A kernel gets addresses of arrays, C ints, and structs by value (``ConvGeometry`` last). An array
+A kernel gets addresses of arrays, C ints, and structs by value (``ConvGeometry`` or the kernel's own
+last; a ``TensorMap`` of hopper.cuh is made by the executor). An array
 that the call does not have (a bias) is null. Nothing is checked: the plan function that launches it
 (``refconv/backends/_cuda_*.py``) chose grid, block and shared memory, and ``supports`` refused what
 it cannot do. A kernel writes every element of its outputs, which arrive poisoned, and changes no
@@ -15,8 +16,8 @@ The arithmetic is THE KERNEL CONTRACT's (``kernels/__init__.py``).
 
 The same files are compiled for the CPU by the emulator (``emulator/``), which sets four rules:
 
-- What is written in another way for a GPU, PTX first of all, stands in ``device.cuh`` or
-  ``ptx.cuh`` in two bodies.
+- What is written in another way for a GPU, PTX first of all, stands in ``device.cuh``,
+  ``ptx.cuh``, ``hopper.cuh`` or ``wgmma.cuh`` in two bodies.
 - Dynamic shared memory is ``DYN_SHARED(type, name)``.
 - Static shared memory is declared in the kernel itself; helpers are given pointers to it (else the
   compiler speaks of a section type conflict).
