@@ -5,8 +5,8 @@ A ``.cu`` file is compiled for one set of types and constants, given as macros: 
 ``extern "C" __global__`` kernels and includes only the headers of this folder: no host header,
 none of CUDA's, so that NVRTC needs no other file.
 
-A kernel gets addresses of arrays, C ints, and structs by value (``ConvGeometry`` or the kernel's own
-last; a ``TensorMap`` of hopper.cuh is made by the executor). An array
+A kernel gets addresses of arrays, C ints, and structs by value (``ConvGeometry`` or its own last;
+a ``TensorMap`` of hopper.cuh is made by the executor). An array
 that the call does not have (a bias) is null. Nothing is checked: the plan function that launches it
 (``refconv/backends/_cuda_*.py``) chose grid, block and shared memory, and ``supports`` refused what
 it cannot do. A kernel writes every element of its outputs, which arrive poisoned, and changes no

@@ -163,7 +163,7 @@ def test_infinite_weights_meet_only_what_is_there() -> None:
 def test_what_the_accelerator_cannot_is_refused() -> None:
     for text, said in (
         ("conv2d x[1,8,40,40] w[8,8,3,3] s9", "strides of up to 8, and this has 9"),
-        ("conv2d x[1,8,300,4] w[8,8,2,1] d256", "reaches over 256 elements at most"),
+        ("conv2d x[1,8,300,4] w[8,8,2,1] p128,0 d256", "reaches over 256 elements at most"),
         ("conv2d x[1,8,200,4] w[8,8,160,1]", "or end so far inside"),
         ("conv3d x[1,8,4,4,4] w[8,8,3,3,3]", "this is 3-D"),
     ):
