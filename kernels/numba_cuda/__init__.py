@@ -8,9 +8,11 @@ constants are then fixed when Numba compiles it, at the first launch for a dtype
 What Python takes away
     Arrays bring their shapes and strides: no geometry struct, ``y[n, oc, od, oh, ow]`` instead of
     pointers. Any layout is taken as it is.
-    Integers are 64 bits wide, so divisions of positions cost several times C++'s, and a kernel
-    needs more registers. Every index is compared with 0, as a negative one would count from the
-    end. There is no ``#pragma unroll 1``, and no limit on registers.
+    Integers are 64 bits wide, so divisions of positions cost several times C++'s. Every index is
+    compared with 0, as a negative one would count from the end. There is no ``#pragma unroll 1``:
+    ``conv_fprop_direct`` is unrolled to 128 registers for float32, three times C++'s, so fewer
+    warps fit. Expect these to be slower than the ``.cu`` files of the same name.
+    Measured: not yet on a GPU.
 
 An array that the call does not have (a bias) has size 0. Nothing is checked: the plan
 (``refconv/backends/_numba_cuda_plans.py``) chose grid, block and shared memory.

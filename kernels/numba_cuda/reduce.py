@@ -7,8 +7,8 @@ from numba import cuda
 
 @cache
 def block_sum(THREADS):
-    """The sum of every thread's value, for thread 0. Every thread of a one-dimensional block comes
-    here; ``partial`` is shared memory for THREADS values, a power of two.
+    """The sum of every thread's value, for thread 0 alone. Every thread of a one-dimensional block
+    comes here; ``partial`` is shared memory for THREADS values, a power of two.
     """
 
     @cuda.jit(device=True)
@@ -20,6 +20,6 @@ def block_sum(THREADS):
             if cuda.threadIdx.x < half:
                 partial[cuda.threadIdx.x] += partial[cuda.threadIdx.x + half]
             half //= 2
-        return partial[0]
+        return partial[cuda.threadIdx.x]  # its own: another's may still be written
 
     return block_sum

@@ -8,8 +8,10 @@ from math import gcd, prod
 from ..problem import triple
 from ._cuda_conv import CHANNELS, shared_bytes, shared_tile
 from ._cuda_launch import Given, Triple, blocks, whole_warps
+from ._cuda_pool import channels_last
 
 WGRAD_THREADS, BGRAD_THREADS = 128, 256
+POOL_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,36 @@ def wgrad_direct(given: Given) -> list[Launch]:
 
 def bgrad_direct(given: Given) -> list[Launch]:
     """One block a channel."""
+    (k,) = given.shapes["b"]
     return [
         Launch(
             "bgrad_1_direct:conv_bgrad_direct",
             (given.problem.dtype, BGRAD_THREADS),
-            (*given.shapes["b"], 1, 1),
+            (k, 1, 1),
             (BGRAD_THREADS, 1, 1),
             (view(given, "b"), view(given, "y")),
         )
     ]
+
+
+def max_pool_windows(given: Given) -> list[Launch]:
+    """One thread an output."""
+    return [_pool(given, "max_pool_windows", ("y", "index", "x"))]
+
+
+def max_pool_values_windows(given: Given) -> list[Launch]:
+    """One thread an output."""
+    return [_pool(given, "max_pool_values_windows", ("y", "x"))]
+
+
+def avg_pool_windows(given: Given) -> list[Launch]:
+    """One thread an output."""
+    return [_pool(given, "avg_pool_windows", ("y", "x"))]
+
+
+def avg_pool_backward_windows(given: Given) -> list[Launch]:
+    """One thread an element of dx."""
+    return [_pool(given, "avg_pool_backward_windows", ("x", "y"))]
 
 
 def view(given: Given, name: str) -> View:
@@ -112,6 +135,29 @@ def _conv(
     numbers = given.problem.call(given.slot)[3]
     arguments = (*(view(given, name) for name in names), *phases, *numbers)
     return Launch(source, (given.problem.dtype, *macros), grid, block, arguments, shared)
+
+
+def _pool(given: Given, kernel: str, names: tuple[str, ...]) -> Launch:
+    """A launch of a pool's kernel, one thread an element of its first array, in the order in which
+    that lies in memory: arrays, axes, and what averages divide by.
+    """
+    problem = given.problem
+    one = (1,) * problem.rank  # of an adaptive pool, whose windows come from the sizes
+    axes = zip(
+        triple(problem.in_size), triple(problem.out_size), triple(problem.kernel or one),
+        triple(problem.stride or one), triple(problem.padding or (0,) * problem.rank, 0),
+        triple(problem.dilation or one), strict=True,
+    )  # fmt: skip
+    average = (int(problem.count_include_pad), problem.divisor or 0)
+    numbers = (*axes, int(problem.adaptive), *(average if "avg" in kernel else ()))
+    grid = (blocks(prod(given.shapes[names[0]]), POOL_THREADS), 1, 1)
+    return Launch(
+        f"pool_1_windows:{kernel}",
+        (problem.dtype, int(channels_last(given, names[0]))),
+        grid,
+        (POOL_THREADS, 1, 1),
+        (*(view(given, name) for name in names), *numbers),
+    )
 
 
 def _planes(shape: tuple[int, ...]) -> tuple[Triple, Triple]:

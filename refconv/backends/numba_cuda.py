@@ -9,6 +9,7 @@ from typing import Any
 
 from . import Algorithm, Backend
 from . import _cuda_supports as able
+from ._cuda_pool import windows
 from ._cuda_stream import where
 from ._numba_cuda_plans import Launch, View
 
@@ -58,7 +59,7 @@ def probe() -> str | None:
         from numba import config, cuda
     except Exception as error:  # whatever breaks its import is the reason
         return f"numba-cuda cannot be imported: {error}"
-    if config.ENABLE_CUDASIM:
+    if getattr(config, "ENABLE_CUDASIM", False):
         return "Numba's simulator is on, which uses no GPU (unset NUMBA_ENABLE_CUDASIM)"
     return _reason(cuda)
 
@@ -102,6 +103,10 @@ BACKEND = Backend(
         "conv_dgrad": (_step("direct", "dgrad_direct"),),
         "conv_wgrad": (_step("direct", "wgrad_direct"),),
         "conv_bgrad": (_step("direct", "bgrad_direct"),),
+        "max_pool": (_step("windows", "max_pool_windows", windows),),
+        "max_pool_values": (_step("windows", "max_pool_values_windows", windows),),
+        "avg_pool": (_step("windows", "avg_pool_windows", windows),),
+        "avg_pool_backward": (_step("windows", "avg_pool_backward_windows", windows),),
     },
     probe=probe,
     execute=execute,

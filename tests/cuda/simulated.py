@@ -16,6 +16,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from refconv import backends, dispatch, guard, label
 from refconv.backends import _cuda_conv, _numba_cuda_plans, numba_cuda
 from refconv.oracle import verdict
 
-from . import running
+from . import moving, running
 
 NAME = "numba-simulated"
 
@@ -77,6 +78,7 @@ def pretend() -> None:
     )
     _cuda_conv.shared_tile = _numba_cuda_plans.shared_tile = small_tile
     _numba_cuda_plans.WGRAD_THREADS = _numba_cuda_plans.BGRAD_THREADS = 4
+    _numba_cuda_plans.POOL_THREADS = 32
 
 
 def small_tile(problem: Any) -> tuple[int, int]:
@@ -86,6 +88,8 @@ def small_tile(problem: Any) -> tuple[int, int]:
 
 def problems(slot: str, name: str, dtype: str) -> list[Any]:
     """The listed problems that the algorithm takes."""
+    if moving.handles(slot):
+        return [p for p in moving.problems(slot, dtype) if prod(p.input_shape) < 200]
     read = [label.parse(text) for text in CONVOLUTIONS]
     if slot == "conv_bgrad":  # of a transposed convolution it is another pass: y is its input
         read = [p for p in read if not p.transposed]
@@ -95,7 +99,10 @@ def problems(slot: str, name: str, dtype: str) -> list[Any]:
 
 
 def judge(problem: Any, slot: str, name: str, kind: str, layout: str) -> None:
-    """Of integers, what naive computes; of real numbers, inside the bound."""
+    """Of integers, and of pools, what naive computes; of other real numbers, inside the bound."""
+    if moving.handles(slot):
+        judge_pool(problem, slot, name, kind, layout)
+        return
     arrays, expected = running.answers(problem, kind)
     given, result = running.inputs_of(problem, slot, arrays)
     laid = [running.as_laid_out(x, layout) for x in given]
@@ -109,10 +116,23 @@ def judge(problem: Any, slot: str, name: str, kind: str, layout: str) -> None:
     assert v.level == "consistent", f"{what}: {v.reason}"
 
 
-def run(problem: Any, slot: str, name: str, given: list[Any]) -> torch.Tensor:
-    """The pass, into poisoned memory."""
+def judge_pool(problem: Any, slot: str, name: str, kind: str, layout: str) -> None:
+    """Equal to naive, positions too; NaN and infinity are among the real numbers."""
+    given = moving.inputs_of(problem, slot, kind)
+    want = moving.wanted(problem, slot, given)
+    laid = [running.as_laid_out(x, layout) for x in given]
+    last = layout == "channels_last" and given[0].dim() in (4, 5)
+    made = run(problem, slot, name, laid, last)
+    for got, must in zip(made if isinstance(made, tuple) else (made,), want, strict=True):
+        what = f"{name} {slot} of {problem} ({kind}, {layout}): wrong"
+        torch.testing.assert_close(got, must, rtol=0, atol=0, equal_nan=True, msg=what)
+
+
+def run(problem: Any, slot: str, name: str, given: list[Any], last: bool = False) -> Any:
+    """The pass, into poisoned memory; ``last``: in channels_last."""
     with guard.checked():
-        return dispatch.run(problem, slot, *given, backend=f"{NAME}:{name}")
+        backend = f"{NAME}:{name}"
+        return dispatch.run(problem, slot, *given, backend=backend, channels_last=last)
 
 
 def judge_padding(problem: Any, slot: str, name: str) -> None:
@@ -154,7 +174,8 @@ def said(bug: dict[str, str], folder: Path) -> str:
     """What is said of a planted bug; nothing, if it is not noticed."""
     plant(bug["file"], bug["old"], bug["new"], folder)
     problem = replace(label.parse(bug["case"]), dtype=bug["dtype"])
-    problem = replace(problem, bias=problem.bias and bug["slot"] == problem.forward_slot)
+    if bug["slot"].startswith("conv"):
+        problem = replace(problem, bias=problem.bias and bug["slot"] == problem.forward_slot)
     try:
         judge(problem, bug["slot"], bug["name"], bug["kind"], "contiguous")
     except Exception as error:
@@ -165,6 +186,7 @@ def said(bug: dict[str, str], folder: Path) -> str:
 def main() -> None:
     """See above."""
     torch.set_num_threads(1)
+    np.seterr(all="ignore")
     pretend()
     if sys.argv[1] != "--bugs":
         print(every(*sys.argv[1:3]))
