@@ -155,7 +155,8 @@ def exposed() -> Iterator[None]:
 def judge(problem: Any, slot: str, name: str, kind: str, layout: str = "contiguous") -> None:
     """Inside the bound, which for integers is nothing; and the same bits in every order."""
     if moving.handles(slot):
-        return moving.judge(problem, slot, name, kind, layout, as_laid_out)
+        moving.judge(problem, slot, name, kind, layout, as_laid_out)
+        return
     arrays, expected = answers(problem, kind)
     given, result = inputs_of(problem, slot, arrays)
     given = [as_laid_out(x, layout) for x in given]
