@@ -15,8 +15,9 @@
 // infinite dy (outside.cuh).
 //
 // Predicted, for that layer at 56x56, N=256, float, on an H200: 59 GFLOP in 0.88 ms at best; x and dy
-// (206 MB each) come through DRAM about once, 0.1 ms, x from L2 nine times; 53 parts of 5 tiles of
-// 128x64, 264 blocks, two a multiprocessor: 8 of 64 warps; the workspace, 8 MB, stays in L2.
+// (206 MB each) come through DRAM about once, 0.1 ms, x from L2 nine times. 105 parts of 5 tiles of
+// 128x64: 525 blocks of 4 warps, four a multiprocessor, 16 warps of 64; the workspace, 15 MB, stays
+// in L2.
 // Measured: not yet on a GPU.
 // Still slow: float's own units; x is loaded element by element; the second launch.
 //

@@ -72,7 +72,7 @@ def wgrad_igemm(given: Given) -> list[Launch]:
     groups, rows = given.problem.groups, prod(given.shapes["w"][1:])
     m, tile_n = tile(replace(given, multiprocessors=0), rows, k // groups, groups)
     tiles = blocks(rows, m) * blocks(k // groups, tile_n) * groups
-    parts, steps = split(n * prod(out), tiles, given.multiprocessors)
+    parts, steps = split(n * prod(out), tiles, resident(given, m, tile_n) * given.multiprocessors)
     y_last = last(given, "y")
     in_order = not y_last and dense(out, given.strides["y"][2:]) and prod(out) % 4 == 0
     quads_y = in_order and in_quads(given, "y", 2, 3, 4)
@@ -92,15 +92,22 @@ def wgrad_igemm(given: Given) -> list[Launch]:
     return [product, added] if parts > 1 else [product]
 
 
-def split(positions: int, tiles: int, multiprocessors: int) -> tuple[int, int]:
-    """Into how many parts the positions are cut, and how many a part has: two blocks a
-    multiprocessor, where that leaves a block ``LEAST`` positions.
+def resident(given: Given, m: int, n: int) -> int:
+    """BLOCKS of gemm_tile.cuh: how many a multiprocessor has at once."""
+    if threads(m, n) == 256 or given.problem.dtype == "float64":
+        return 2
+    return 3 if given.wide else 4
+
+
+def split(positions: int, tiles: int, places: int) -> tuple[int, int]:
+    """Into how many parts the positions are cut, and how many a part has: a block for each of the
+    GPU's places, where that leaves it ``LEAST`` positions.
 
     Example:
-        >>> split(802816, 5, 132), split(49, 5, 132), split(0, 1, 132)
-        ((52, 15440), (1, 56), (1, 8))
+        >>> split(802816, 5, 528), split(49, 5, 528), split(0, 1, 528)
+        ((105, 7648), (1, 56), (1, 8))
     """
-    parts = max(1, min(2 * multiprocessors // tiles, positions // LEAST))
+    parts = max(1, min(places // tiles, positions // LEAST))
     steps = max(1, blocks(blocks(positions, parts), DEPTH)) * DEPTH
     return max(1, blocks(positions, steps)), steps
 
