@@ -15,6 +15,7 @@ from . import _cuda_pool as pool
 from . import _cuda_stem as stem
 from . import _cuda_supports as able
 from . import _cuda_wgmma as wgmma
+from . import _cuda_winograd as winograd
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ TABLE: dict[str, tuple[Step, ...]] = {
         Step("igemm_tf32x3", "_cuda_mma:fprop_three", mma.supports_three_fprop, "sm_80"),
         Step("stem", "_cuda_stem:fprop_stem", stem.stem, "sm_80"),
         Step("igemm", "_cuda_igemm:fprop_igemm", able.direct),
+        Step("winograd_f2", "_cuda_winograd:fprop_f2", winograd.supports),
+        Step("winograd_f4", "_cuda_winograd:fprop_f4", winograd.supports, accuracy="fast"),
         Step("shared", "_cuda_conv:fprop_shared", able.shared),
         Step("direct", "_cuda_conv:fprop_direct", able.direct),
     ),
@@ -55,6 +58,8 @@ TABLE: dict[str, tuple[Step, ...]] = {
         Step("igemm_tf32", "_cuda_mma:dgrad", mma.supports_single_dgrad, "sm_80", accuracy="fast"),
         Step("igemm_tf32x3", "_cuda_mma:dgrad_three", mma.supports_three_dgrad, "sm_80"),
         Step("igemm", "_cuda_igemm:dgrad_igemm", able.direct),
+        Step("winograd_f2", "_cuda_winograd:dgrad_f2", winograd.supports),
+        Step("winograd_f4", "_cuda_winograd:dgrad_f4", winograd.supports, accuracy="fast"),
         Step("direct", "_cuda_conv:dgrad_direct", able.direct),
     ),
     "conv_wgrad": (

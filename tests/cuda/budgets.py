@@ -47,4 +47,8 @@ BUDGETS = {
     "fold_direct": Budget(registers=64),
     "pad_direct": Budget(registers=64),
     "pad_backward_direct": Budget(registers=84),
+    "winograd_filters": Budget(registers=64),
+    "winograd_input": Budget(registers=100),
+    "winograd_product": Budget(registers=248, shared=24 << 10),
+    "winograd_output": Budget(registers=112),
 }
