@@ -101,7 +101,7 @@ def test_a_call_without_a_plan_of_its_own_says_why() -> None:
     x, w = np.ones((1, 2, 5, 5), np.int32), np.ones((3, 2, 3, 3), np.int32)
     with pytest.raises(UnsupportedError, match="shared: it sums real numbers, not int32"):
         F.conv2d(x, w, backend=CPU)
-    with pytest.raises(UnsupportedError, match="it has .*shared, direct"):
+    with pytest.raises(UnsupportedError, match=r"it has .*shared, direct"):
         F.conv2d(x, w, backend=f"{CPU}:magic")
     x, w = randn(1, 1, 5, 5, 5), randn(1, 1, 3, 3, 3)
     with pytest.raises(UnsupportedError, match="1-D and 2-D, and this is 3-D"):
