@@ -7,8 +7,9 @@ from math import prod
 from typing import Any
 
 from ..problem import triple
-from ._cuda_launch import Argument, Given, Launch, Triple, blocks, types
+from ._cuda_launch import Argument, Given, Launch, Triple, blocks, size_of_sums, types
 from ._cuda_supports import real
+from ._cuda_tiles import MOST, Planes, cut_channels, cut_planes, window_parts
 
 #: Threads of a block where one thread computes one element.
 THREADS = 256
@@ -80,3 +81,82 @@ def avg_pool_windows(given: Given) -> list[Launch]:
 def avg_pool_backward_windows(given: Given) -> list[Launch]:
     """One thread an element of dx."""
     return _windows(given, "avg_pool_backward_windows", ("x", "y"))
+
+
+def vector(problem: Any) -> str | None:
+    """Windows in 1-D and 2-D whose numbers are known to the compiler, and small."""
+    reason = windows(problem)
+    if reason is None and (problem.rank == 3 or problem.adaptive):
+        reason = "it is for windows of a given size in 1-D and 2-D"
+    if reason is None and (reason := too_large(problem)) is None and prod(problem.output_shape):
+        needed = _cut(problem).bytes
+        if needed > MOST:
+            reason = (
+                f"its tile fits {MOST >> 10} KiB of shared memory, and this takes {needed} bytes"
+            )
+    return reason
+
+
+def too_large(problem: Any) -> str | None:
+    """Whether the window is one that a thread holds: its taps are all written out."""
+    (kh, kw), _, _ = slides(problem)
+    if kh * kw > 64:
+        return f"it writes out at most 64 taps, and a window here has {kh * kw}"
+    _, high, _, wide = window_parts(*slides(problem))(4)
+    if max(high, wide) > 32:
+        return f"a thread's rows span at most 32 elements, and here {max(high, wide)}"
+    return None
+
+
+def slides(problem: Any) -> list[tuple[int, int]]:
+    """Kernel, stride and dilation as (H, W)."""
+    numbers = problem.kernel, problem.stride, problem.dilation
+    return [(n[-2] if problem.rank == 2 else 1, n[-1]) for n in numbers]
+
+
+def slide_macros(problem: Any) -> dict[str, int]:
+    """The macros of slide.cuh."""
+    names = ("TAPS_H", "TAPS_W", "STRIDE_H", "STRIDE_W", "DILATION_H", "DILATION_W")
+    return dict(zip(names, (n for pair in slides(problem) for n in pair), strict=True))
+
+
+def _cut(problem: Any, multiprocessors: int = 132) -> Planes:
+    (n, c, _, oh, ow) = problem.call(problem.forward_slot)[1][0]
+    parts = window_parts(*slides(problem))
+    return cut_planes(n * c, oh, ow, parts, size_of_sums(problem), multiprocessors)
+
+
+def _vector(given: Given, kernel: str, names: tuple[str, ...], rows: int) -> list[Launch]:
+    problem = given.problem
+    n, c, _, oh, ow = given.shapes["y"]
+    arguments: tuple[Argument, ...] = (*names, pool_geometry(given))
+    if channels_last(given, "y"):
+        size = size_of_sums(problem)
+        last = cut_channels(c, rows, size)
+        macros = _macros(given, last.macros | slide_macros(problem))
+        grid, block = (last.grid(n, c, oh, ow), 1, 1), (last.threads_c * last.parts, 1, 1)
+        file = "pool_2_vector_last.cu"
+        return [Launch(file, f"{kernel}_last", macros, grid, block, arguments)]
+    cut = _cut(problem, given.multiprocessors)
+    macros = _macros(given, cut.macros | slide_macros(problem))
+    grid, block = (cut.grid(n * c, oh, ow), 1, 1), (cut.threads, 1, 1)
+    return [Launch("pool_2_vector.cu", kernel, macros, grid, block, arguments, cut.bytes)]
+
+
+def _macros(given: Given, numbers: dict[str, int]) -> tuple[tuple[str, str], ...]:
+    return (*types(given), *((name, str(value)) for name, value in numbers.items()))
+
+
+def max_pool_vector(given: Given) -> list[Launch]:
+    """A block for every tile of a few planes; in channels_last, a thread for every vector."""
+    return _vector(given, "max_pool_vector", ("y", "index", "x"), rows=1)
+
+
+def max_pool_values_vector(given: Given) -> list[Launch]:
+    """As ``max_pool_vector``."""
+    return _vector(given, "max_pool_values_vector", ("y", "x"), rows=1)
+
+
+def avg_pool_vector(given: Given) -> list[Launch]:
+    """As ``max_pool_vector``."""
+    return _vector(given, "avg_pool_vector", ("y", "x"), rows=1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import Algorithm, anything, unknown
+from . import _cuda_depthwise as depthwise
 from . import _cuda_igemm as igemm
 from . import _cuda_mma as mma
 from . import _cuda_mma_wgrad as mma_wgrad
@@ -42,6 +43,7 @@ class Step:
 #: Fastest first: it is chosen where costs are equal.
 TABLE: dict[str, tuple[Step, ...]] = {
     "conv_fprop": (
+        Step("depthwise", "_cuda_depthwise:fprop_depthwise", depthwise.fprop),
         Step("igemm_wgmma", "_cuda_wgmma:fprop", wgmma.supports, "sm_90a"),
         Step("igemm_mma", "_cuda_mma:fprop", mma.supports_small, "sm_80"),
         Step("igemm_tf32", "_cuda_mma:fprop", mma.supports_single, "sm_80", accuracy="fast"),
@@ -54,6 +56,7 @@ TABLE: dict[str, tuple[Step, ...]] = {
         Step("direct", "_cuda_conv:fprop_direct", able.direct),
     ),
     "conv_dgrad": (
+        Step("depthwise", "_cuda_depthwise:dgrad_depthwise", depthwise.dgrad),
         Step("igemm_mma", "_cuda_mma:dgrad", mma.supports_small_dgrad, "sm_80"),
         Step("igemm_tf32", "_cuda_mma:dgrad", mma.supports_single_dgrad, "sm_80", accuracy="fast"),
         Step("igemm_tf32x3", "_cuda_mma:dgrad_three", mma.supports_three_dgrad, "sm_80"),
@@ -63,6 +66,7 @@ TABLE: dict[str, tuple[Step, ...]] = {
         Step("direct", "_cuda_conv:dgrad_direct", able.direct),
     ),
     "conv_wgrad": (
+        Step("depthwise", "_cuda_depthwise:wgrad_depthwise", depthwise.wgrad),
         Step("igemm_mma", "_cuda_mma_wgrad:wgrad", mma_wgrad.small, "sm_80"),
         Step("igemm_tf32", "_cuda_mma_wgrad:wgrad", mma_wgrad.single, "sm_80", accuracy="fast"),
         Step("igemm_tf32x3", "_cuda_mma_wgrad:wgrad_three", mma_wgrad.three, "sm_80"),
@@ -70,9 +74,18 @@ TABLE: dict[str, tuple[Step, ...]] = {
         Step("direct", "_cuda_conv:wgrad_direct", able.direct),
     ),
     "conv_bgrad": (Step("direct", "_cuda_conv:bgrad_direct", able.direct),),
-    "max_pool": (Step("windows", "_cuda_pool:max_pool_windows", pool.windows),),
-    "max_pool_values": (Step("windows", "_cuda_pool:max_pool_values_windows", pool.windows),),
-    "avg_pool": (Step("windows", "_cuda_pool:avg_pool_windows", pool.windows),),
+    "max_pool": (
+        Step("vector", "_cuda_pool:max_pool_vector", pool.vector),
+        Step("windows", "_cuda_pool:max_pool_windows", pool.windows),
+    ),
+    "max_pool_values": (
+        Step("vector", "_cuda_pool:max_pool_values_vector", pool.vector),
+        Step("windows", "_cuda_pool:max_pool_values_windows", pool.windows),
+    ),
+    "avg_pool": (
+        Step("vector", "_cuda_pool:avg_pool_vector", pool.vector),
+        Step("windows", "_cuda_pool:avg_pool_windows", pool.windows),
+    ),
     "avg_pool_backward": (Step("windows", "_cuda_pool:avg_pool_backward_windows", pool.windows),),
     "gather": (Step("direct", "_cuda_moves:gather", moves.indexed),),
     "scatter": (Step("direct", "_cuda_moves:scatter", moves.indexed),),

@@ -57,12 +57,25 @@ conv2d x[1,32,4,5] w[35,32,3,3] b p1
 conv2d x[1,64,5,4] w[64,32,3,2] s2 p1 g2
 """.strip().splitlines()
 
+#: One input channel a group: kernels, strides, phases and multipliers of the depthwise steps.
+DEPTHWISE = """
+conv2d x[2,4,9,12] w[4,1,5,5] b s2 p2 g4
+conv2d x[2,6,10,21] w[6,1,3,3] b p1 g6
+conv2d x[1,3,13,11] w[6,1,3,2] b s2,1 p2,0 d1,2 g3
+conv2d x[3,2,7,7] w[2,1,7,7] p3 g2
+conv1d x[2,3,29] w[3,1,5] b s2 p4 g3
+conv2d x[1,5,5,6] w[5,1,3,3] p5 d2 g5
+conv_transpose2d x[2,4,5,6] w[4,1,4,4] b s2 p1 g4
+conv_transpose2d x[1,6,4,5] w[6,1,3,3] b s4,2 p1 op1 g3
+conv2d x[0,3,5,5] w[3,1,3,3] b p1 g3
+""".strip().splitlines()
 
 def problems(slot: str, name: str, dtype: str) -> list[Any]:
     """The listed problems that the step takes."""
     if moving.handles(slot):
         return [p for p in moving.problems(slot, dtype) if find(slot, name).supports(p) is None]
-    read = [label.parse(text) for text in CONVOLUTIONS]
+    listed = DEPTHWISE if name == "depthwise" else CONVOLUTIONS
+    read = [label.parse(text) for text in listed]
     if slot == "conv_bgrad":  # of a transposed convolution it is another pass: y is its input
         read = [p for p in read if not p.transposed]
     read = [replace(p, dtype=dtype, bias=p.bias and slot == p.forward_slot) for p in read]
