@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -166,3 +167,16 @@ from refconv.harness.gpu import compiling, racing, verify, names, ceilings, mach
     assert done.returncode == 0, done.stderr
     assert workers.command("cpu")[-1] == "cpu"
     assert json.loads(json.dumps(rows.items()[0]))["key"].startswith("time/rn_stem/N256/bf16")
+
+
+def test_a_gpu_that_is_required_and_missing_is_a_failure() -> None:
+    """Else the same tests are skipped, with the reason."""
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    words = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k"]
+    words += ["gather and contiguous and float32", str(Path(__file__).parent / "test_on_gpu.py")]
+    root = Path(__file__).parents[2]
+    for more, code, said in (([], 0, "skipped"), (["--require-gpu"], 1, "--require-gpu: torch")):
+        done = subprocess.run([*words, *more], capture_output=True, text=True, cwd=root)
+        assert done.returncode == code, done.stdout
+        assert said in done.stdout
