@@ -8,6 +8,7 @@ which kernels it tells, and only such records stand for an item that is done.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -56,7 +57,7 @@ class Journal:
     def write(self, record: Record) -> Record:
         """Append a record, which must have a ``key``; returns it as it was written."""
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        whole = {"record": "gpu", **record, **self.about, "at": at, "schema": SCHEMA}
+        whole = {"record": "gpu", **_finite(record), **self.about, "at": at, "schema": SCHEMA}
         with self._lock:
             self.done[whole["key"]] = whole
             if self._file is not None:
@@ -73,6 +74,15 @@ class Journal:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    """Without what JSON does not know: a number that is not finite is null."""
+    if isinstance(value, dict):
+        return {name: _finite(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(path: Path) -> list[Record]:
