@@ -44,11 +44,11 @@ class Step:
 TABLE: dict[str, tuple[Step, ...]] = {
     "conv_fprop": (
         Step("depthwise", "_cuda_depthwise:fprop_depthwise", depthwise.fprop),
+        Step("stem", "_cuda_stem:fprop_stem", stem.stem, "sm_80"),
         Step("igemm_wgmma", "_cuda_wgmma:fprop", wgmma.supports, "sm_90a"),
         Step("igemm_mma", "_cuda_mma:fprop", mma.supports_small, "sm_80"),
         Step("igemm_tf32", "_cuda_mma:fprop", mma.supports_single, "sm_80", accuracy="fast"),
         Step("igemm_tf32x3", "_cuda_mma:fprop_three", mma.supports_three_fprop, "sm_80"),
-        Step("stem", "_cuda_stem:fprop_stem", stem.stem, "sm_80"),
         Step("igemm", "_cuda_igemm:fprop_igemm", able.direct),
         Step("winograd_f2", "_cuda_winograd:fprop_f2", winograd.supports),
         Step("winograd_f4", "_cuda_winograd:fprop_f4", winograd.supports, accuracy="fast"),

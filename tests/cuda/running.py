@@ -70,6 +70,7 @@ conv_transpose2d x[1,6,4,5] w[6,1,3,3] b s4,2 p1 op1 g3
 conv2d x[0,3,5,5] w[3,1,3,3] b p1 g3
 """.strip().splitlines()
 
+
 def problems(slot: str, name: str, dtype: str) -> list[Any]:
     """The listed problems that the step takes."""
     if moving.handles(slot):
