@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: setup check test thorough compare bench readme
+.PHONY: setup check test thorough compare bench gpu readme
 
 setup: ## install for development
 	$(PYTHON) -m pip install -c constraints.txt -e ".[dev]"
@@ -23,6 +23,9 @@ compare: ## the main job, recorded
 bench: ## time every layer of the set cpu, one group a layer (BENCH="-k rn_64" for a part)
 	$(PYTHON) -m pytest bench -n 0 --benchmark-only --benchmark-columns=median,iqr,rounds \
 		--benchmark-sort=fullname $(BENCH)
+
+gpu: ## on a machine with a GPU: judge every kernel, time it beside torch (GPU="--resume")
+	$(PYTHON) -m refconv gpu $(GPU)
 
 readme: ## regenerate what stands between markers in the READMEs and docs/reference, and the pictures
 	$(PYTHON) docs/readme.py

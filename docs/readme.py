@@ -64,9 +64,13 @@ def support() -> str:
     lines.append("")
     for b in backends:
         missing = [slot for slot in SLOTS if not b.slots.get(slot)]
-        if missing:
+        if len(missing) == len(SLOTS):
             lines.append(f"`{b.name}` ({b.device}): unsupported: its kernels are not written yet.")
-    lines.append("Every filled slot takes 1-D, 2-D and 3-D problems and every dtype of the op.")
+        elif missing:
+            lines.append(f"`{b.name}` ({b.device}): not written yet: {', '.join(missing)}.")
+    lines.append("Every filled slot takes 1-D, 2-D and 3-D problems and every dtype of the op, but")
+    lines.append("of CUDA C++: float64, float32, float16 and bfloat16. `cupy` has met no GPU yet;")
+    lines.append("`cuda-on-cpu` runs the same files on the CPU, for tests and for reading.")
     return "\n".join(lines)
 
 

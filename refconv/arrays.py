@@ -7,6 +7,7 @@ kept here. Nothing is imported for a library that the caller has not imported it
 from __future__ import annotations
 
 import sys
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -132,8 +133,18 @@ def from_kernel(
 
 def empty(shape: tuple[int, ...], dtype: str, like: Any, channels_last: bool) -> Any:
     """An uninitialised torch tensor as ``from_kernel`` would return it: a fake kernel's answer."""
-    y = like.new_empty(shape, dtype=getattr(sys.modules["torch"], dtype))
-    return as_channels_last(y) if channels_last else y
+    flat = like.new_empty(prod(shape), dtype=getattr(sys.modules["torch"], dtype))
+    return laid_out(flat, shape, channels_last)
+
+
+def laid_out(flat: Any, shape: tuple[int, ...], channels_last: bool) -> Any:
+    """The elements of ``flat`` as an array of ``shape``, in the memory format that
+    ``as_channels_last`` gives; nothing is moved.
+    """
+    at = 0 if len(shape) == 3 else 1  # the channel of an image without a batch, or of a batch
+    if not channels_last or shape[at] == 1 or prod(shape[at + 1 :]) == 1:  # one or both
+        return flat.reshape(shape)
+    return flat.reshape((*shape[:at], *shape[at + 1 :], shape[at])).movedim(-1, at)
 
 
 def as_channels_last(y: Any) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 
 from . import arrays, guard, settings, tuned
 from .backends import Algorithm, Backend, get, require, unavailable
+from .device_call import DeviceCall
 from .errors import ArgumentError, UnavailableError, UnsupportedError, UsageError
 from .moves import IndexProblem, PadProblem
 from .problem import PoolProblem
@@ -173,9 +174,8 @@ class Call:
     Everything but the arrays, so that a plan may keep it and run it again.
     """
 
-    def __init__(self, problem: Any, slot: str, backend: str, device: str) -> None:
-        self.problem, self.slot = problem, slot
-        self.choice = choose(problem, slot, backend, device)
+    def __init__(self, problem: Any, slot: str, choice: Choice) -> None:
+        self.problem, self.slot, self.choice = problem, slot, choice
         self.in_shapes, self.out_shapes, self.user_shapes, _ = problem.call(slot)
         self.dtype = np.dtype(arrays.COMPUTE.get(problem.dtype, problem.dtype))
         self.kinds = [self.dtype, np.dtype(np.int64)][: len(self.out_shapes)]
@@ -212,6 +212,13 @@ class Call:
         self.choice.backend.launch(kernel, (*outputs, *ready, *self.numbers))
 
 
+def prepare(problem: Any, slot: str, backend: str, device: str) -> Call | DeviceCall:
+    """The call of ``slot``: choose what runs, and work out all that needs no array."""
+    choice = choose(problem, slot, backend, device)
+    make = Call if choice.backend.execute is None else DeviceCall
+    return make(problem, slot, choice)
+
+
 def run(
     problem: Any, slot: str, *inputs: Any, backend: str = "auto", channels_last: bool = False
 ) -> Any:
@@ -223,7 +230,7 @@ def run(
             None for "no bias".
         channels_last: memory format of the result (torch only).
     """
-    call = Call(problem, slot, backend, arrays.device_kind(inputs[0]))
+    call = prepare(problem, slot, backend, arrays.device_kind(inputs[0]))
     return call.run(inputs, channels_last)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import arrays, dispatch, layouts, problems
+from .device_call import DeviceCall
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,14 @@ class Operator:
         call, channels_last = self.prepare(*args)
         return call.run(args[: self.arrays], channels_last)
 
-    def prepare(self, *args: Any) -> tuple[dispatch.Call, bool]:
+    def prepare(self, *args: Any) -> tuple[dispatch.Call | DeviceCall, bool]:
         """What ``run`` runs, and whether its result is channels_last."""
         problem = self.problem(*args)
         given = args[: self.arrays]
         if self.check:
             self.check(problem, *given)
         device = arrays.device_kind(given[0])
-        call = dispatch.Call(problem, self.slot(problem), args[-1], device)
+        call = dispatch.prepare(problem, self.slot(problem), args[-1], device)
         return call, self._layout(problem, given)
 
     def fake(self, *args: Any) -> Any:

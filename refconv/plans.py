@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import arrays, dispatch
+from .device_call import DeviceCall
 from .guard import is_checking
 from .operators import OPERATORS
 from .runners import runner
@@ -225,7 +226,7 @@ def _leave_plan(operator: str, given: tuple[Any, ...], args: tuple[Any, ...], ra
 
 def _keep(
     operator: str,
-    prepared: dispatch.Call,
+    prepared: dispatch.Call | DeviceCall,
     channels_last: bool,
     all_given: tuple[Any, ...],
     args: tuple[Any, ...],
@@ -236,7 +237,8 @@ def _keep(
     if key is None or not _lasting(raw):
         return
     plain = all(type(a) is np.ndarray for a in given)
-    if not (plain or all(arrays.is_torch(a) and a.is_cpu for a in given)):
+    here = isinstance(prepared, DeviceCall) or all(arrays.device_kind(a) == "cpu" for a in given)
+    if not (plain or (here and all(map(arrays.is_torch, given)))):
         return
     run, node = runner(prepared, given, channels_last), None
     look = OPERATORS[operator].check

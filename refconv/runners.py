@@ -14,18 +14,23 @@ from typing import Any
 import numpy as np
 
 from . import arrays, dispatch
+from .device_call import DeviceCall
 
 Runner = Callable[..., Any]
 
 
-def runner(prepared: dispatch.Call, given: tuple[Any, ...], channels_last: bool) -> Runner:
+def runner(
+    prepared: dispatch.Call | DeviceCall, given: tuple[Any, ...], channels_last: bool
+) -> Runner:
     """A function that does what ``prepared`` does, for arrays like ``given``.
 
     Args:
         channels_last: memory format of its result (torch only).
     """
     missing = (None,) * (len(prepared.in_shapes) - len(given))
-    if not all(arrays.is_ready(a, kind) for a, kind in zip(given, prepared.takes, strict=False)):
+    if isinstance(prepared, DeviceCall) or not all(
+        arrays.is_ready(a, kind) for a, kind in zip(given, prepared.takes, strict=False)
+    ):
         return lambda *others: prepared.run((*others, *missing), channels_last)
     is_torch = arrays.is_torch(given[0])
     if prepared.choice.algorithm.shortcut and not channels_last:

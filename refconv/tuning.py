@@ -97,7 +97,7 @@ def tune(problem: Any, slot: str | None = None, rounds: int = 9, budget: float =
 
 def _call(problem: Any, slot: str, name: str) -> Any:
     """A call of one algorithm on random arrays, ready to be timed."""
-    call = dispatch.Call(problem, slot, name, "cpu")
+    call = dispatch.Call(problem, slot, dispatch.choose(problem, slot, name))
     random = np.random.default_rng(0)
     ready = [_random(random, shape, call.dtype) for shape in call.in_shapes]
     outputs = [np.empty(*made) for made in zip(call.out_shapes, call.kinds, strict=True)]

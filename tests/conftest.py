@@ -54,3 +54,23 @@ def _one_thread_a_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--require-gpu``: on a machine that should have one, none is a failure."""
+    text = "tests marked gpu fail where there is no GPU, instead of being skipped"
+    parser.addoption("--require-gpu", action="store_true", help=text)
+
+
+@pytest.fixture(autouse=True)
+def _gpu_or_reason(request: pytest.FixtureRequest) -> None:
+    """A test marked ``gpu`` is skipped, or fails, with the reason why there is none."""
+    if request.node.get_closest_marker("gpu") is None:
+        return
+    from refconv.harness.gpu.machine import torch_reason
+
+    reason = torch_reason()
+    if reason and request.config.getoption("--require-gpu"):
+        pytest.fail(f"--require-gpu: {reason}")
+    if reason:
+        pytest.skip(reason)

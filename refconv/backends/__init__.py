@@ -18,6 +18,8 @@ from typing import Any
 from ..errors import UnavailableError, UsageError
 
 Kernel = Callable[..., None]
+#: Runs launches (of _cuda_launch) on arrays by their addresses, on the device of an array.
+Execute = Callable[[Sequence[Any], Mapping[str, int], Any], None]
 
 #: Every slot, and the kernel (module:function of the contract) that fills it where nothing better
 #: is registered.
@@ -75,6 +77,11 @@ class Algorithm:
     shortcut: str = ""
 
 
+def _never(kernel: Kernel, args: tuple[Any, ...]) -> None:
+    """``launch`` of a backend that has ``execute``."""
+    raise NotImplementedError("its kernels are plans, which give launches")
+
+
 @dataclass(frozen=True)
 class Backend:
     """A named set of kernels for one kind of device.
@@ -85,6 +92,8 @@ class Backend:
         slots: slot → algorithms.
         probe: None, or the reason why the backend cannot be used on this machine.
         launch: runs a kernel on its arrays and numbers.
+        execute: where a kernel is a plan function instead: runs the launches that it gives, on
+            the user's arrays as they are (``device_call``).
     """
 
     name: str
@@ -93,7 +102,8 @@ class Backend:
     device: str
     slots: Mapping[str, Sequence[Algorithm]]
     probe: Callable[[], str | None]
-    launch: Callable[[Kernel, tuple[Any, ...]], None]
+    launch: Callable[[Kernel, tuple[Any, ...]], None] = _never
+    execute: Execute | None = None
 
     def home(self, name: str) -> tuple[Any, str]:
         """The module (imported now) and the function's name of a kernel ``module:function``."""

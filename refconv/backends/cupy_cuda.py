@@ -1,5 +1,17 @@
-"""cupy: the place of the CUDA C++ kernels, compiled and launched through CuPy."""
+"""cupy: the CUDA C++ kernels, compiled by NVRTC and launched through CuPy."""
 
-from ._unwritten import unwritten
+from __future__ import annotations
 
-BACKEND = unwritten("cupy", "CUDA C++ kernels", "refconv.kernels.cuda", needs="cupy")
+from . import Backend
+from . import _cuda_cupy as gpu
+from ._cuda_slots import slots
+
+BACKEND = Backend(
+    name="cupy",
+    about="CUDA C++ kernels",
+    kernels="refconv.backends",  # a step's "kernel" is its plan function
+    device="cuda",
+    slots=slots(gpu.gpu),
+    probe=gpu.probe,
+    execute=gpu.execute,
+)

@@ -1,7 +1,113 @@
-"""numba-cuda: the place of the CUDA kernels in Python."""
+"""numba-cuda: CUDA kernels in Python, compiled by Numba for the GPU at hand when called."""
 
-from ._unwritten import unwritten
+from __future__ import annotations
 
-BACKEND = unwritten(
-    "numba-cuda", "CUDA kernels in Python", "refconv.kernels.numba_cuda", needs="numba_cuda"
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from . import Algorithm, Backend
+from . import _cuda_supports as able
+from ._cuda_pool import windows
+from ._cuda_stream import where
+from ._numba_cuda_plans import Launch, View
+
+KERNELS = "refconv.kernels.numba_cuda"
+#: How elements lie in memory, as the CUDA array interface names it. It knows no bfloat16: its bits.
+STORAGE = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "int64": "<i8"}
+
+
+class Memory:
+    """Memory on the device that is somebody else's, as Numba takes it."""
+
+    def __init__(self, view: View, address: int) -> None:
+        size = int(STORAGE[view.dtype][2:])
+        self.__cuda_array_interface__ = {
+            "shape": view.shape,
+            "strides": tuple(s * size for s in view.strides),
+            "typestr": STORAGE[view.dtype],
+            "data": (address, False),
+            "version": 3,
+        }
+
+
+def execute(launches: Sequence[Any], addresses: Mapping[str, int], like: Any) -> None:
+    """Queue the launches on the current stream of ``like``'s library and device."""
+    from numba import cuda
+
+    device, stream = where(like)
+    with cuda.gpus[device]:
+        queue = cuda.external_stream(stream)
+        for launch in launches:
+            run(launch, queue, lambda v: cuda.as_cuda_array(Memory(v, addresses[v.name]), False))
+
+
+def run(launch: Launch, queue: Any, array: Callable[[View], Any]) -> None:
+    """Launch it on the stream ``queue``, on the arrays that ``array`` gives."""
+    module, _, name = launch.source.partition(":")
+    kernel = getattr(import_module(f"{KERNELS}.{module}"), name)(*launch.macros)
+    arguments = [array(a) if isinstance(a, View) else a for a in launch.arguments]
+    kernel[launch.grid, launch.block, queue, launch.shared](*arguments)
+
+
+def probe() -> str | None:
+    """None, or the first reason why Numba cannot run kernels on a GPU here, and what helps."""
+    if find_spec("numba_cuda") is None:
+        return 'numba-cuda is not installed (pip install "refconv[cuda13]", or "refconv[cuda12]")'
+    try:
+        from numba import config, cuda
+    except Exception as error:  # whatever breaks its import is the reason
+        return f"numba-cuda cannot be imported: {error}"
+    if getattr(config, "ENABLE_CUDASIM", False):
+        return "Numba's simulator is on, which uses no GPU (unset NUMBA_ENABLE_CUDASIM)"
+    return _reason(cuda)
+
+
+def _reason(cuda: Any) -> str | None:
+    """What is missing beneath Numba: driver, device, compiler."""
+    error = cuda.cuda_error()
+    if error is not None:
+        text = " ".join(str(error).split())
+        if "library cannot be found" in text:
+            return "this machine has no NVIDIA driver"
+        if "NO_DEVICE" in text:
+            return "the driver sees no CUDA device"
+        return f"CUDA does not start: {text}"
+    if len(cuda.gpus) == 0:
+        return "the driver sees no CUDA device"
+    major, minor = cuda.get_current_device().compute_capability
+    if (major, minor) < (7, 0):
+        return f"the GPU has compute capability {major}.{minor}, and 7.0 is needed"
+    try:
+        cuda.cudadrv.nvvm.NVVM()
+    except Exception as error:  # its library is loaded now: whatever keeps it from it
+        return f"libNVVM, which Numba compiles with, cannot be loaded: {error}"
+    return None
+
+
+def _step(name: str, plan: str, supports: Callable[[Any], str | None] = able.direct) -> Algorithm:
+    return Algorithm(name, f"_numba_cuda_plans:{plan}", supports)
+
+
+BACKEND = Backend(
+    name="numba-cuda",
+    about="CUDA kernels in Python",
+    kernels="refconv.backends",  # a step's "kernel" is its plan function
+    device="cuda",
+    slots={
+        "conv_fprop": (
+            _step("shared", "fprop_shared", able.shared),
+            _step("direct", "fprop_direct"),
+        ),
+        "conv_dgrad": (_step("direct", "dgrad_direct"),),
+        "conv_wgrad": (_step("direct", "wgrad_direct"),),
+        "conv_bgrad": (_step("direct", "bgrad_direct"),),
+        "max_pool": (_step("windows", "max_pool_windows", windows),),
+        "max_pool_values": (_step("windows", "max_pool_values_windows", windows),),
+        "avg_pool": (_step("windows", "avg_pool_windows", windows),),
+        "avg_pool_backward": (_step("windows", "avg_pool_backward_windows", windows),),
+    },
+    probe=probe,
+    execute=execute,
 )

@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "Is this function right? Judged on many cases, explained, with a repro.",
     "mutate": "Try tolerances on faulty and on legal convolutions: what do they let pass?",
     "invariance": "Same bits from run to run, in any batch, layout, number of threads?",
+    "gpu": "Everything that only a GPU can say: judged, timed beside torch, in minutes.",
 }
 #: What ``refconv`` alone runs.
 DEMO = ("compare", "classics:cs231n", "--backward", "--no-records")

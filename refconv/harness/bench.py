@@ -17,6 +17,7 @@ import torch
 from .. import guard, label
 from ..errors import RefconvError, UnsupportedError
 from . import contestants, environment, judging, passes
+from .cases import with_batch
 from .compare import make_trials
 from .contestants import Contestant
 from .judging import Trial, changed
@@ -187,12 +188,3 @@ def batched(cases: Iterable[Any], batch: int) -> list[Any]:
             raise UnsupportedError(f"--batch: {case.name} ({case.problem.op}) has no batch axis")
         made.append(replace(case, name=f"{case.name}_N{batch}", problem=problem))
     return made
-
-
-def with_batch(problem: Any, batch: int) -> Any:
-    """The problem with another batch size; None where it has no batch axis."""
-    if getattr(problem, "batch", None) is not None:
-        return replace(problem, batch=batch)
-    if len(getattr(problem, "lead", ())) == 2:
-        return replace(problem, lead=(batch, problem.lead[1]))
-    return None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .. import dispatch, functional
-from ..backends import get, registry, require, unavailable
+from ..backends import get, require, unavailable
 from ..errors import UnavailableError, UsageError
 from ..oracle import calls
 
@@ -87,7 +87,8 @@ def candidates(named: tuple[str, ...], on: tuple[str, ...]) -> list[Candidate]:
             here.
     """
     known = {n: i for i, n in enumerate(ORDER)}
-    wanted = named or sorted([*registry(), "torch"], key=lambda n: known.get(n, len(known)))
+    usual = [name for names in dispatch.PREFERENCE.values() for name in names]  # others: by name
+    wanted = named or sorted([*usual, "torch"], key=lambda n: known.get(n, len(known)))
     found: list[Candidate] = []
     for text in dict.fromkeys(wanted):
         name, _, algorithm = text.partition(":")

@@ -82,6 +82,15 @@ def load(
     return [Case(_title(spec, problem), problem, "", spec)]
 
 
+def with_batch(problem: Any, batch: int) -> Any:
+    """The problem with another batch size; None where it has no batch axis."""
+    if getattr(problem, "batch", None) is not None:
+        return replace(problem, batch=batch)
+    if len(getattr(problem, "lead", ())) == 2:
+        return replace(problem, lead=(batch, problem.lead[1]))
+    return None
+
+
 def _by_name(spec: str, files: dict[str, Any], dtype: str | None) -> Case:
     """The case called ``spec``, whichever set it is in.
 

@@ -14,13 +14,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import __version__
 from ..errors import UsageError
-from .records import Environment
+
+if TYPE_CHECKING:
+    from .records import Environment
 
 CPU0 = Path("/sys/devices/system/cpu/cpu0")
 
@@ -40,6 +42,8 @@ def describe(
         libraries: whose versions are told besides ``LIBRARIES``.
         threads: for all; by default as many as torch has.
     """
+    from .records import Environment
+
     if threads:
         torch.set_num_threads(threads)
     return Environment(

@@ -79,7 +79,7 @@ def _images(problem: Any) -> list[int]:
     The layer runs on the whole batch. A float64 reference of all of it, with the bounds of
     Winograd, would take minutes a layer.
     """
-    small = layers.with_batch(problem, 2)
+    small = cases.with_batch(problem, 2)
     count = input_shape(problem)[0]
     return [0, count - 1] if small is not None and count > 2 else []
 
@@ -94,7 +94,7 @@ def _trial(
     grad = inputs.gradient(problem, "real", seed) if backward else None
     small, some, part = problem, arrays, grad
     if images:
-        small = layers.with_batch(problem, len(images))
+        small = cases.with_batch(problem, len(images))
         some = arrays | {"input": arrays["input"][images].contiguous()}
         if grad is not None:
             part = grad[images].contiguous()

@@ -19,9 +19,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .records import Timing
+if TYPE_CHECKING:
+    from .records import Timing
 
 Call = Callable[[], Any]
 
@@ -306,6 +307,8 @@ def _record(s: Samples, peer: Samples | None, alone: bool) -> Timing:
         peer: torch's; where these are not to be trusted, neither is the ratio.
         alone: not timed in the same rounds as torch: the ratio is that of the medians.
     """
+    from .records import Timing
+
     against = None
     if peer is not None:
         against = s.median / peer.median if alone else ratio(s, peer)

@@ -23,7 +23,7 @@ def tracked() -> list[Path]:
         return [p for f in folders for p in (ROOT / f).rglob("*") if p.is_file()]
 
 
-SOURCES = [p for p in tracked() if p.suffix in {".py", ".cu", ".cuh"}]
+SOURCES = [p for p in tracked() if p.suffix in {".py", ".cu", ".cuh", ".h", ".cpp"}]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=[str(p.relative_to(ROOT)) for p in SOURCES])
@@ -48,13 +48,33 @@ def test_package_list_is_the_tree():
     assert set(config["packages"]) == found | data_only
 
 
+def test_package_data_is_what_is_no_module():
+    """A wheel holds every CUDA file, headers of the emulator included."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folder, patterns = ROOT / "kernels" / "cuda", config["package-data"]["refconv.kernels.cuda"]
+    shipped = {path for pattern in patterns for path in folder.glob(pattern)}
+    files = {p for p in tracked() if folder in p.parents and p.suffix != ".py"}
+    assert files == shipped & files
+    assert {p.suffix for p in files} == {".cu", ".cuh", ".h", ".cpp"}
+
+
 def test_no_machine_paths_or_hosts():
     """Nothing names a machine's paths."""
     pattern = re.compile(r"(?<![\w.~-])/(?:work|root|home/\w+|opt/\w+)/|/tmp/[a-z]")
     for path in tracked():
-        if path.suffix in {".py", ".md", ".toml", ".txt", ".yaml", ".jsonl", ""} and path != Path(
-            __file__
-        ):
+        if path.suffix in {
+            ".py",
+            ".md",
+            ".toml",
+            ".txt",
+            ".yaml",
+            ".jsonl",
+            ".cu",
+            ".cuh",
+            ".h",
+            ".cpp",
+            "",
+        } and path != Path(__file__):
             text = path.read_text(errors="ignore")
             match = pattern.search(text)
             assert not match, f"{path}: {match.group()}"

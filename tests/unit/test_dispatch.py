@@ -41,11 +41,11 @@ def test_an_algorithm_can_be_named():
 @pytest.mark.parametrize(
     ("backend", "error", "words"),
     [
-        ("nonsense", refconv.UsageError, "there are: auto, cupy, im2col"),
+        ("nonsense", refconv.UsageError, "there are: auto, cuda-on-cpu, cupy, im2col"),
         ("numba:winograd", refconv.UnsupportedError, "it has tiny, direct, implicit_gemm"),
         ("auto:direct", refconv.UsageError, "name the backend"),
-        ("cupy", refconv.UnavailableError, "not written yet"),
-        ("numba-cuda", refconv.UnavailableError, "not written yet"),
+        ("cupy", refconv.RefconvError, "backend cupy "),  # no GPU, or no array of it
+        ("numba-cuda", refconv.RefconvError, "backend numba-cuda "),
         (None, refconv.ArgumentError, "must be a string"),
     ],
 )
