@@ -101,16 +101,20 @@ inline void start(Fiber &fiber, char *top, void (*entry)()) {
 inline void switch_to(Fiber &from, Fiber &to) { swapcontext(&from.context, &to.context); }
 #endif
 
-// One stack a thread, kept between launches. Below each lies a page that may not be touched.
+// One stack a thread, as long as a launch: each is two mappings, of which a process has some 65,000,
+// and every compiled kernel has a runtime of its own. Below each lies a page that may not be touched.
 class Stacks {
  public:
   void reserve(int count) {
-    if (count <= count_) return;
-    if (memory_) munmap(memory_, pitch() * count_);
+    release();
     count_ = count;
     memory_ = static_cast<char *>(mmap(nullptr, pitch() * count, PROT_READ | PROT_WRITE,
                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     for (int i = 0; i < count; i++) mprotect(memory_ + i * pitch(), page(), PROT_NONE);
+  }
+  void release() {
+    if (memory_) munmap(memory_, pitch() * count_);
+    memory_ = nullptr;
   }
   char *top(int i) { return memory_ + (i + 1) * pitch(); }
 

@@ -57,6 +57,11 @@ void prepare(int count) {
   turns.stacks.reserve(count);
 }
 
+// What a launch takes of the process, given back when it ends.
+struct Held {
+  ~Held() { turns.stacks.release(); }
+};
+
 const char *base_name(const char *place) {
   const char *slash = std::strrchr(place, '/');
   return slash ? slash + 1 : place;
