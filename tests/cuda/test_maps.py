@@ -1,5 +1,5 @@
-"""The emulator gives back what a launch takes: each kernel's library has a runtime of its own, and a
-process has some 65,000 mappings in all.
+"""The emulator gives back what a launch takes: each kernel's library has a runtime of its own, and
+a process may have some 65,000 mappings in all.
 """
 
 from __future__ import annotations
