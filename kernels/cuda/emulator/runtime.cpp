@@ -106,7 +106,7 @@ int run(const Request &request, void (*call)(const void *), const void *bound) {
   const unsigned long blocks = 1ul * request.grid[0] * request.grid[1] * request.grid[2];
   seed(request.order);
   prepare(block.threads);
-  const Held held;
+  [[maybe_unused]] Held held;
 #ifdef EMULATOR_FAULTS
   const Faults faults;
 #endif

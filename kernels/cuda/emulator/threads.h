@@ -36,6 +36,8 @@ int lanes_of(int warp) {
   return left < WARP ? left : WARP;
 }
 
+struct Held {};  // each thread of the system has a stack of its own, and ends with the block
+
 void prepare(int count) {
   crew.threads.resize(count);
   crew.handles.resize(count);
