@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from . import depthwise_dgrad, depthwise_lanes, depthwise_rows, depthwise_wgrad
+from .dgrad import turned
 from .several import units
 from .vector import BYTES
 
@@ -65,9 +66,8 @@ def dgrad(dx, dy, w, b, stride, padding, dilation, groups):
     if max(stride) > 1 or dy.shape[1] != dx.shape[1]:
         depthwise_dgrad.dgrad(dx, dy, w, b, stride, padding, dilation, groups)
         return
-    turned = np.ascontiguousarray(w[:, :, ::-1, ::-1, ::-1])
-    inner = tuple((k - 1) * d - p for k, d, p in zip(w.shape[2:], dilation, padding, strict=True))
-    fprop(dx, dy, turned, b, stride, inner, dilation, groups)
+    weights, inner = turned(w, padding, dilation, groups)
+    fprop(dx, dy, weights, b, stride, inner, dilation, groups)
 
 
 def wgrad(dw, dy, x, stride, padding, dilation, groups):

@@ -28,8 +28,8 @@ def dgrad(dx, dy, w, b, stride, padding, dilation, groups):
         return
     numbers = (tuple(stride), tuple(padding), tuple(dilation), groups)
     if max(stride) == 1 and dx.shape[0] * prod(dx.shape[2:]) >= POSITIONS:
-        behind = [(k - 1) * d - p for k, d, p in zip(w.shape[2:], dilation, padding, strict=True)]
-        direct.fprop(dx, dy, turned(w, groups), b, stride, behind, dilation, groups)
+        weights, inner = turned(w, padding, dilation, groups)
+        direct.fprop(dx, dy, weights, b, stride, inner, dilation, groups)
         return
     way = dgrad_rows if use_rows(dx.shape[1] // groups, dx.itemsize) else dgrad_pixels
     way.run(get_num_threads(), dx, dy, w, b, *numbers)
@@ -37,11 +37,14 @@ def dgrad(dx, dy, w, b, stride, padding, dilation, groups):
         conv.dgrad(dx, dy, w, b, *numbers)
 
 
-def turned(w, groups):
-    """w (K, C/groups, *kernel) as (C, K/groups, *kernel), taps reversed along each axis."""
+def turned(w, padding, dilation, groups):
+    """The convolution that is the dgrad of stride 1: w (K, C/groups, *kernel) as (C, K/groups,
+    *kernel), taps reversed along each axis, and its padding.
+    """
     K, CG, *kernel = w.shape
     parts = w.reshape(groups, K // groups, CG, *kernel)[..., ::-1, ::-1, ::-1].swapaxes(1, 2)
-    return np.ascontiguousarray(parts).reshape(groups * CG, K // groups, *kernel)
+    inner = tuple((k - 1) * d - p for k, d, p in zip(kernel, dilation, padding, strict=True))
+    return np.ascontiguousarray(parts).reshape(groups * CG, K // groups, *kernel), inner
 
 
 def use_rows(CG, itemsize):
