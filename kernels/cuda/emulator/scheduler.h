@@ -5,6 +5,7 @@
 // forward, reverse and shuffled find what one order hides.
 #pragma once
 #include "fibers.h"
+#include "order.h"
 
 namespace emulator {
 namespace {
@@ -21,21 +22,6 @@ struct Turns {
   bool failed;
   char error[256];
 } turns;
-
-unsigned random_state;
-
-void seed(unsigned value) { random_state = value * 2654435761u + 1; }
-
-template <class T>
-void shuffle(T *items, unsigned long count) {
-  for (unsigned long i = count; i-- > 1;) {
-    random_state = random_state * 1664525u + 1013904223u;
-    const unsigned long j = (random_state >> 8) % (i + 1);
-    const T kept = items[i];
-    items[i] = items[j];
-    items[j] = kept;
-  }
-}
 
 void yield() { switch_to(turns.fibers[current->number], turns.scheduler); }
 

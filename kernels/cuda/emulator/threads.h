@@ -4,6 +4,8 @@
 #pragma once
 #include <pthread.h>
 
+#include "order.h"
+
 namespace emulator {
 namespace {
 
@@ -15,21 +17,6 @@ struct Crew {
   void (*call)(const void *);
   const void *bound;
 } crew;
-
-unsigned random_state;
-
-void seed(unsigned value) { random_state = value * 2654435761u + 1; }
-
-template <class T>
-void shuffle(T *items, unsigned long count) {
-  for (unsigned long i = count; i-- > 1;) {
-    random_state = random_state * 1664525u + 1013904223u;
-    const unsigned long j = (random_state >> 8) % (i + 1);
-    const T kept = items[i];
-    items[i] = items[j];
-    items[j] = kept;
-  }
-}
 
 int lanes_of(int warp) {
   const int left = block.threads - warp * WARP;
