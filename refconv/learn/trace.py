@@ -1,0 +1,180 @@
+"""``trace``: the way from what a user writes to a ``Trace``.
+
+A layer is enough: where nothing else is given, its input is as small as three windows need, and its
+numbers are small, whole and seeded, so that the arithmetic can be followed by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .. import label, notation_torch
+from ..errors import RefconvError, ShapeError, UsageError
+from ..notation import Problem
+from ..ops import OPS
+from ..problem import ConvProblem, PoolProblem
+from .demo import CS231N
+from .trace_cells import trace_at
+from .trace_data import Trace
+
+#: Windows along each axis of an input that nobody gave, and the largest input that is tried.
+WINDOWS, LARGEST = 3, 512
+NAMES = ("input", "weight", "bias")
+
+
+def trace(
+    spec: str | Problem,
+    at: Sequence[int] | None = None,
+    *,
+    arrays: Mapping[str, Any] | None = None,
+    in_shape: str | Sequence[int] | None = None,
+    seed: int = 0,
+    real: bool = False,
+    torch: bool = False,
+) -> Trace:
+    """Inside one output number of a convolution, a transposed one, a max or average pooling.
+
+    Args:
+        spec: ``cs231n`` (the example with its own numbers), a layer or a call in any notation, or a
+            problem.
+        at: index of the output; None: the first.
+        arrays: ``input``, ``weight``, ``bias`` (torch or NumPy); those left out are made.
+        in_shape: of the input, for a layer; None: that of ``arrays``, else a small one.
+        seed: of the numbers that are made. ``real``: with two decimals, not whole.
+        torch: also ask torch, in double precision.
+
+    Raises:
+        RefconvError: the spec cannot be understood, the shapes do not fit, no such output.
+
+    Example:
+        >>> found = trace("cs231n", (0, 0, 0))
+        >>> found.value, found.inside, len(found.cells), found.flipped
+        (7.0, 12, 27, 4.0)
+    """
+    problem, numbers, origin = given(spec, arrays, in_shape, seed, real)
+    found = trace_at(problem, numbers, at, origin)
+    return replace(found, torch=ask_torch(found)) if torch else found
+
+
+def given(
+    spec: str | Problem,
+    arrays: Mapping[str, Any] | None = None,
+    in_shape: str | Sequence[int] | None = None,
+    seed: int = 0,
+    real: bool = False,
+) -> tuple[Problem, dict[str, np.ndarray], str]:
+    """The problem, its arrays, and where their numbers come from."""
+    own = {name: _numpy(name, x) for name, x in (arrays or {}).items()}
+    demo = isinstance(spec, str) and spec.strip() in ("cs231n", "classics:cs231n")
+    if demo and in_shape is None:
+        problem = label.parse(CS231N["label"])
+        own = {**{name: np.array(CS231N[name], float) for name in NAMES}, **own}
+    elif isinstance(spec, str):
+        shape = own["input"].shape if in_shape is None and "input" in own else in_shape
+        problem = read(spec, shape)
+    else:
+        problem = spec
+    made = numbers(problem, seed, real)
+    _fit(problem, own, made)
+    kind = f"{'real numbers' if real else 'small whole numbers'}, seed {seed}"
+    origin = "the numbers of the cs231n page" if demo else f"{kind}" if not own else "yours"
+    if own and not demo and set(made) - set(own):
+        origin = f"your {', '.join(own)}; {', '.join(n for n in made if n not in own)}: {kind}"
+    return problem, {**made, **own}, origin
+
+
+def read(spec: str, in_shape: str | Sequence[int] | None = None) -> Problem:
+    """The problem that ``spec`` describes; a layer without an input gets a small one."""
+    try:
+        return label.read(spec, in_shape=in_shape)
+    except UsageError:
+        if in_shape is not None or not _is_module(spec):
+            raise
+    name = _is_module(spec)
+    rank = notation_torch.MODULES[name][1]
+    channels = re.search(r"\(\s*(?:in_channels\s*=\s*)?(\d+)", spec)
+    counted = OPS[notation_torch.MODULES[name][0]].kind in ("conv", "conv_transpose")
+    lead = (int(channels[1]) if counted and channels else 1,)
+    refusal: RefconvError | None = None
+    for size in range(1, LARGEST):
+        try:
+            problem = label.read(spec, in_shape=(*lead, *(size,) * rank))
+        except RefconvError as error:
+            refusal = refusal or error
+            continue
+        if not isinstance(problem, ConvProblem | PoolProblem):
+            return problem  # refused by name, later
+        wanted = 2 * max(problem.out_size) if getattr(problem, "adaptive", False) else 0
+        if (wanted and size > wanted) or (not wanted and min(problem.out_size) >= WINDOWS):
+            return problem
+    raise refusal or UsageError(f"trace: {spec!r} needs the input's shape: --in")
+
+
+def _is_module(spec: str) -> str:
+    """The name of the torch module that ``spec`` makes; empty if it is something else."""
+    found = re.match(r"\s*(?:torch\.)?(?:nn\.)?(\w+)\s*\(", spec)
+    return found[1] if found and found[1] in notation_torch.MODULES else ""
+
+
+def numbers(problem: Any, seed: int = 0, real: bool = False) -> dict[str, np.ndarray]:
+    """Seeded numbers for a problem: ``input`` and, of a convolution, ``weight`` and ``bias``. Whole
+    and small, or with two decimals; of the problem's dtype if that is an integer, else float64.
+    """
+    rng = np.random.default_rng(seed)
+    whole = np.dtype(problem.dtype).kind in "iu" if problem.dtype != "bfloat16" else False
+    kind = problem.dtype if whole else "float64"
+    least = 0 if kind.startswith("u") else -9
+
+    def make(shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+        if real and not whole:
+            return np.round(rng.uniform(low, high, shape), 2)
+        return rng.integers(max(low, least), high + 1, shape).astype(kind)
+
+    if isinstance(problem, PoolProblem):
+        return {"input": make(problem.input_shape, -9, 9)}
+    if not isinstance(problem, ConvProblem):
+        return {}
+    made = {"input": make(problem.input_shape, 0, 4), "weight": make(problem.weight_shape, -2, 2)}
+    if problem.bias:
+        made["bias"] = make((problem.out_channels,), -3, 3)
+    return made
+
+
+def ask_torch(found: Trace) -> Any:
+    """What torch gives for the same output, in double precision (or the arrays' integers)."""
+    import torch
+
+    from ..oracle.calls import bind
+
+    tensors = {
+        name: torch.from_numpy(x if x.dtype.kind != "f" else x.astype("float64"))
+        for name, x in found.arrays.items()
+    }
+    ordered = {name: tensors[name] for name in NAMES if name in tensors}
+    return bind(torch.nn.functional, found.problem, ordered)()[found.at].item()
+
+
+def _numpy(name: str, x: Any) -> np.ndarray:
+    if name not in NAMES:
+        raise UsageError(f"trace: arrays are {', '.join(NAMES)}, not {name!r}")
+    if hasattr(x, "detach"):  # torch's; bfloat16, which NumPy has not, is exact in double
+        x = x.detach().cpu()
+        x = x.double() if x.is_floating_point() else x
+        return x.numpy()
+    return np.asarray(x)
+
+
+def _fit(problem: Any, own: dict[str, np.ndarray], due: dict[str, np.ndarray]) -> None:
+    for name, x in own.items():
+        if name not in due:
+            raise ShapeError(f"trace: {problem.op} here takes no {name}")
+        if x.shape != due[name].shape:
+            raise ShapeError(
+                f"trace: {name} of {label.format(problem)} has shape {due[name].shape}, and this "
+                f"one {x.shape}"
+            )
