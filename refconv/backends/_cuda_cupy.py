@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from . import _cuda_nvrtc as nvrtc
+from . import _cuda_reasons as reasons
 from ._cuda_launch import Launch, packed
 from ._cuda_source import Macros
 from ._cuda_stream import where
@@ -78,20 +79,28 @@ def gpu() -> str:
 
 def probe() -> str | None:
     """None, or the first reason why CuPy cannot run kernels here, and what helps."""
-    installed = _installed()
-    if len(installed) > 1:
-        both = " and ".join(installed)
-        return f"{both} are installed, and overwrite each other: uninstall them, and install one"
+    found = installed()
+    if len(found) > 1:
+        return (
+            f"{' and '.join(found)} are installed, and overwrite each other "
+            f"(pip uninstall {' '.join(found)}; then {reasons.extra(_wanted())})"
+        )
     if find_spec("cupy") is None:
-        return 'CuPy is not installed (pip install "refconv[cuda13]", or "refconv[cuda12]")'
+        return reasons.not_installed("CuPy")
+    missing = reasons.no_driver()
+    if missing is not None:
+        return missing
     try:
         import cupy
     except Exception as error:  # whatever breaks its import is the reason
-        return f"CuPy cannot be imported: {error}"
+        said = " ".join(str(error).split())
+        again = f"pip install --force-reinstall {found[0]}" if found else "install it anew"
+        return f"CuPy cannot be imported: {said[:300]} ({again})"
     return _reason(cupy)
 
 
-def _installed() -> list[str]:
+def installed() -> list[str]:
+    """Distributions of CuPy: more than one overwrite each other."""
     found = []
     for name in CUPYS:
         try:
@@ -102,39 +111,44 @@ def _installed() -> list[str]:
     return found
 
 
+def _wanted() -> int:
+    """The CUDA that the driver knows; the newest without a driver."""
+    return reasons.driver_version() // 1000 or 13
+
+
 def _reason(cupy: Any) -> str | None:
     """What is missing beneath CuPy: driver, device, compiler."""
     runtime = cupy.cuda.runtime
     driver = runtime.driverGetVersion()
     if driver == 0:
-        return "this machine has no NVIDIA driver"
+        return reasons.NO_GPU
     try:
         count = runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
         if error.status == INSUFFICIENT_DRIVER:
-            needed = _version(runtime.runtimeGetVersion())
-            return (
-                f"the driver is too old: it knows CUDA {_version(driver)}, and CuPy needs {needed} "
-                "(update the driver, or install the CuPy of an older CUDA)"
+            known, needed = driver, runtime.runtimeGetVersion()
+            other = f"pip uninstall the CuPy there is; then {reasons.extra(driver // 1000)}"
+            return reasons.old_driver(
+                reasons.version(known), "CuPy", reasons.version(needed), other
             )
         if error.status != NO_DEVICE:
             return f"CUDA does not start: {error}"
         count = 0
     if count == 0:
-        return "the driver sees no CUDA device"
+        return reasons.no_device()
     properties = runtime.getDeviceProperties(runtime.getDevice())
     capability = properties["major"], properties["minor"]
-    if capability < (7, 0):
-        return f"the GPU has compute capability {capability[0]}.{capability[1]}, and 7.0 is needed"
+    reason = reasons.old_card(capability)
+    if reason is not None:
+        return reason
     try:
         version, known = cupy.cuda.nvrtc.getVersion(), cupy.cuda.nvrtc.getSupportedArchs()
     except Exception as error:  # its library is loaded now: whatever keeps it from it
-        return f"NVRTC, CUDA's compiler, cannot be loaded: {error}"
+        package = reasons.extra(runtime.runtimeGetVersion() // 1000)
+        return f"NVRTC, CUDA's compiler, cannot be loaded: {error} ({package}; no nvcc is needed)"
     number = capability[0] * 10 + capability[1]
     if number not in known:
-        return f"NVRTC {version[0]}.{version[1]} does not compile for sm_{number}"
+        newer = number > max(known)
+        other = "install a newer nvidia-cuda-nvrtc" if newer else reasons.extra(12)
+        return f"NVRTC {version[0]}.{version[1]} does not compile for sm_{number} ({other})"
     return None
-
-
-def _version(number: int) -> str:
-    return f"{number // 1000}.{number % 1000 // 10}"

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from . import Algorithm, Backend
+from . import _cuda_reasons as reasons
 from . import _cuda_supports as able
 from ._cuda_pool import windows
 from ._cuda_stream import where
@@ -54,13 +55,22 @@ def run(launch: Launch, queue: Any, array: Callable[[View], Any]) -> None:
 def probe() -> str | None:
     """None, or the first reason why Numba cannot run kernels on a GPU here, and what helps."""
     if find_spec("numba_cuda") is None:
-        return 'numba-cuda is not installed (pip install "refconv[cuda13]", or "refconv[cuda12]")'
+        return reasons.not_installed("numba-cuda")
     try:
-        from numba import config, cuda
+        from numba import config
     except Exception as error:  # whatever breaks its import is the reason
-        return f"numba-cuda cannot be imported: {error}"
+        return f"Numba cannot be imported: {error}"
     if getattr(config, "ENABLE_CUDASIM", False):
         return "Numba's simulator is on, which uses no GPU (unset NUMBA_ENABLE_CUDASIM)"
+    missing = reasons.no_driver()
+    if missing is not None:
+        return missing
+    try:
+        from numba import cuda
+    except Exception as error:
+        said = " ".join(str(error).split())
+        again = "pip install --force-reinstall numba-cuda"
+        return f"numba-cuda cannot be imported: {said[:300]} ({again})"
     return _reason(cuda)
 
 
@@ -70,19 +80,29 @@ def _reason(cuda: Any) -> str | None:
     if error is not None:
         text = " ".join(str(error).split())
         if "library cannot be found" in text:
-            return "this machine has no NVIDIA driver"
+            return reasons.NO_GPU
         if "NO_DEVICE" in text:
-            return "the driver sees no CUDA device"
+            return reasons.no_device()
         return f"CUDA does not start: {text}"
     if len(cuda.gpus) == 0:
-        return "the driver sees no CUDA device"
-    major, minor = cuda.get_current_device().compute_capability
-    if (major, minor) < (7, 0):
-        return f"the GPU has compute capability {major}.{minor}, and 7.0 is needed"
+        return reasons.no_device()
+    reason = reasons.old_card(tuple(cuda.get_current_device().compute_capability))
+    if reason is not None:
+        return reason
     try:
         cuda.cudadrv.nvvm.NVVM()
-    except Exception as error:  # its library is loaded now: whatever keeps it from it
-        return f"libNVVM, which Numba compiles with, cannot be loaded: {error}"
+        compiles = cuda.cudadrv.runtime.get_version()
+    except Exception as error:  # its libraries are loaded now: whatever keeps it from them
+        return (
+            f"libNVVM or NVRTC, which Numba compiles with, cannot be loaded: {error} "
+            f"({reasons.extra(cuda.cudadrv.driver.get_version()[0])}; no nvcc is needed)"
+        )
+    knows = cuda.cudadrv.driver.get_version()
+    if knows[0] < compiles[0]:  # within a major version, newer code runs on an older driver
+        written = [".".join(map(str, v)) for v in (knows, compiles)]
+        return reasons.old_driver(
+            written[0], "numba-cuda", written[1], f"{reasons.extra(knows[0])} instead"
+        )
     return None
 
 

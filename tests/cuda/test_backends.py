@@ -200,9 +200,9 @@ def test_what_a_machine_lacks_is_said(machine, reason) -> None:
 
 def test_cupy_itself_missing_or_twice(monkeypatch) -> None:
     monkeypatch.setattr(gpu, "find_spec", lambda name: None)
-    monkeypatch.setattr(gpu, "_installed", list)
+    monkeypatch.setattr(gpu, "installed", list)
     assert "CuPy is not installed" in str(gpu.probe())
-    monkeypatch.setattr(gpu, "_installed", lambda: ["cupy-cuda12x", "cupy-cuda13x"])
+    monkeypatch.setattr(gpu, "installed", lambda: ["cupy-cuda12x", "cupy-cuda13x"])
     assert "cupy-cuda12x and cupy-cuda13x are installed" in str(gpu.probe())
 
 

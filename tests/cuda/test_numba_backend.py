@@ -17,7 +17,7 @@ from refconv.backends import get, numba_cuda
 from refconv.backends._numba_cuda_plans import View
 
 
-def cuda(error=None, count=1, capability=(9, 0), nvvm=None):
+def cuda(error=None, count=1, capability=(9, 0), nvvm=None, driver=(13, 0)):
     """What stands for numba.cuda on a machine like this."""
 
     def compiler():
@@ -28,7 +28,11 @@ def cuda(error=None, count=1, capability=(9, 0), nvvm=None):
         cuda_error=lambda: error,
         gpus=[0] * count,
         get_current_device=lambda: SimpleNamespace(compute_capability=capability),
-        cudadrv=SimpleNamespace(nvvm=SimpleNamespace(NVVM=compiler)),
+        cudadrv=SimpleNamespace(
+            nvvm=SimpleNamespace(NVVM=compiler),
+            runtime=SimpleNamespace(get_version=lambda: (13, 0)),
+            driver=SimpleNamespace(get_version=lambda: driver),
+        ),
     )
 
 
@@ -41,7 +45,8 @@ def cuda(error=None, count=1, capability=(9, 0), nvvm=None):
         (cuda(count=0), "sees no CUDA device"),
         (cuda("cuInit: CUDA_ERROR_\n UNKNOWN"), "does not start: cuInit: CUDA_ERROR_ UNKNOWN"),
         (cuda(capability=(6, 1)), "compute capability 6.1, and 7.0 is needed"),
-        (cuda(nvvm="libnvvm.so: cannot open"), "libNVVM, .* cannot be loaded: libnvvm.so"),
+        (cuda(nvvm="libnvvm.so: cannot open"), "libNVVM or .* cannot be loaded: libnvvm.so"),
+        (cuda(driver=(12, 4)), r"it knows CUDA 12\.4, and numba-cuda needs 13\.0 .*cuda12"),
     ],
 )
 def test_each_reason(machine, reason: str | None) -> None:
