@@ -93,6 +93,32 @@ def parse(text: str, *, in_shape: Size | None = None, dtype: str = "float32") ->
         >>> parse("nn.Conv1d(16, 33, 3, stride=2)", in_shape=(20, 16, 50)).output_shape
         (20, 33, 24)
     """
+    name, call, in_shape = _read(text, in_shape)
+    if name in MODULES:
+        return _module(text, name, call, in_shape, dtype)
+    return _functional(text, name, call, in_shape, dtype)
+
+
+def arguments(text: str) -> tuple[str, dict[str, Any]]:
+    """A call's name, and its arguments with defaults filled in, whether they make a problem or not.
+
+    A module that is called on an array has its shape as ``input``.
+
+    Raises:
+        UsageError: this is not a call of the family.
+
+    Example:
+        >>> name, given = arguments("nn.Conv2d(64, 64, 4, 2, padding='?')")
+        >>> name, given["kernel_size"], given["stride"], given["padding"]
+        ('Conv2d', 4, 2, '?')
+    """
+    name, call, in_shape = _read(text, None)
+    given, _ = _bind(text, name, call, "float32")
+    return name, given if in_shape is None else {**given, "input": in_shape}
+
+
+def _read(text: str, in_shape: Size | None) -> tuple[str, ast.Call, Size | None]:
+    """A call of the family: its name, the call itself, and the input's shape if it says one."""
     try:
         call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -109,15 +135,13 @@ def parse(text: str, *, in_shape: Size | None = None, dtype: str = "float32") ->
             raise UsageError(f"{text!r} says its input's shape, and {in_shape} is another one")
         in_shape, call = called, call.func
     name = _name(text, call.func)
-    if name in MODULES:
-        return _module(text, name, call, in_shape, dtype)
-    if name in OPS:
-        return _functional(text, name, call, in_shape, dtype)
-    known = [*MODULES, *OPS]
-    raise UsageError(
-        f"{text!r}: refconv has no {name}{near(name, known)}; it has the convolution and pooling "
-        f"family of torch.nn and torch.nn.functional, e.g. {_EXAMPLE}"
-    )
+    if name not in MODULES and name not in OPS:
+        raise UsageError(
+            f"{text!r}: refconv has no {name}{near(name, [*MODULES, *OPS])}; it has the "
+            "convolution and pooling family of torch.nn and torch.nn.functional, e.g. "
+            f"{_EXAMPLE}"
+        )
+    return name, call, in_shape
 
 
 def signature(name: str) -> dict[str, Any]:
