@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: setup check test thorough compare bench gpu readme
+.PHONY: setup check test thorough compare bench gpu readme docs
 
 setup: ## install for development
 	$(PYTHON) -m pip install -c constraints.txt -e ".[dev]"
@@ -29,3 +29,6 @@ gpu: ## on a machine with a GPU: judge every kernel, time it beside torch (GPU="
 
 readme: ## regenerate what stands between markers in the READMEs and docs/reference, and the pictures
 	$(PYTHON) docs/readme.py
+
+docs: ## the site, in build/docs/index.html; a warning is an error
+	$(PYTHON) -m sphinx -q -W --keep-going -b html docs build/docs
