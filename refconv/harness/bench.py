@@ -8,6 +8,7 @@ answer. The turns themselves are ``race``'s.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -172,19 +173,19 @@ def judged(
 
 def batched(cases: Iterable[Any], batch: int) -> list[Any]:
     """The cases with another batch size, of a network its input's first axis, and a name that
-    says so.
+    says so; cases that differed only in their batch become one.
 
     Raises:
         UnsupportedError: a case has no batch.
     """
-    made = []
+    made: dict[str, Any] = {}
     for case in cases:
+        name = f"{re.sub(r'_N[0-9]+$', '', case.name)}_N{batch}"
         if isinstance(case, Network):
-            shape = (batch, *case.shape[1:])
-            made.append(replace(case, name=f"{case.name}_N{batch}", shape=shape))
+            made[name] = replace(case, name=name, shape=(batch, *case.shape[1:]))
             continue
         problem = with_batch(case.problem, batch)
         if problem is None:
             raise UnsupportedError(f"--batch: {case.name} ({case.problem.op}) has no batch axis")
-        made.append(replace(case, name=f"{case.name}_N{batch}", problem=problem))
-    return made
+        made[name] = replace(case, name=name, problem=problem)
+    return list(made.values())

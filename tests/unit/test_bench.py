@@ -283,6 +283,14 @@ def test_another_batch_is_another_case():
     assert pool.problem.output_shape == (16, 3, 4, 4)
 
 
+def test_cases_that_differ_only_in_their_batch_become_one():
+    found = [case for case in load("cpu") if case.name.startswith("rn_64_k3_56_N")]
+    assert [case.name for case in found] == ["rn_64_k3_56_N1", "rn_64_k3_56_N16"]
+    (one,) = bench.batched(found, 4)
+    assert one.name == "rn_64_k3_56_N4"
+    assert one.problem.batch == 4
+
+
 def test_a_peer_that_is_not_here_says_so(monkeypatch):
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
     assert "onnxruntime, onnx not installed" in peers.unavailable("onnxruntime", 2, 2)
