@@ -23,12 +23,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "dispatch": ["choose"],
         "listing": ["algorithms"],
+        "learn.trace": ["trace"],
         "settings": ["accuracy", "get_accuracy", "set_accuracy"],
         "tuning": ["tune", "use_tuning"],
         "errors": [
             "ArgumentError",
             "DtypeError",
             "IndexRangeError",
+            "OutOfMemoryError",
             "RefconvError",
             "ShapeError",
             "UnavailableError",

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import guard, memory
 from .backends._cuda_launch import ARRAYS, Given, Launch
+from .errors import OutOfMemoryError
 from .moves import IndexProblem, PadProblem
 from .problem import Size
 
@@ -32,6 +33,12 @@ def canonical(problem: Any, slot: str) -> tuple[list[Size], list[Size]]:
         inner, outer = ((1,) * (5 - len(s)) + s for s in (problem.shape, problem.output_shape))
         inputs, outputs = ([inner], [outer]) if slot == "pad" else ([outer], [inner])
     return inputs, outputs
+
+
+def workspaces(launches: list[Launch]) -> dict[str, int]:
+    """The workspaces that launches name, and their bytes."""
+    named = (a for launch in launches for a in launch.arguments if isinstance(a, str) and ":" in a)
+    return {name: int(name.partition(":")[2]) for name in named}
 
 
 class DeviceCall:
@@ -98,13 +105,29 @@ class DeviceCall:
         addresses = dict.fromkeys((*self.outputs, *self.inputs), 0)
         addresses |= {name: memory.address(x) for name, x in arrays.items()}
         kept = []
-        for launch in launches:
-            for name in launch.arguments:
-                if isinstance(name, str) and ":" in name and name not in addresses:
-                    kept.append(memory.new(int(name.partition(":")[2]), "uint8", like))
-                    addresses[name] = memory.address(kept[-1])
-        execute = self.choice.backend.execute
-        execute(launches, addresses, like)
+        try:
+            for name, size in workspaces(launches).items():
+                kept.append(memory.new(size, "uint8", like))
+                addresses[name] = memory.address(kept[-1])
+            execute = self.choice.backend.execute
+            execute(launches, addresses, like)
+        except Exception as error:
+            if memory.is_full(error):
+                raise self._too_large(launches, like) from error
+            raise
+
+    def _too_large(self, launches: list[Launch], like: Any) -> OutOfMemoryError:
+        """The error for launches that there is no memory for."""
+        needed = sum(workspaces(launches).values())
+        what = f"a workspace of {memory.gib(needed)}" if needed else "more memory for its launch"
+        fix = "make the batch smaller, or free memory"
+        direct = [a.name for a in self.choice.backend.slots[self.slot] if a.name == "direct"]
+        if needed and direct and self.choice.algorithm.name != "direct":
+            fix += f'; backend="{self.choice.backend.name}:direct" needs no workspace'
+        return OutOfMemoryError(
+            f"{self.problem.op}: {self.choice} {self.slot} needs {what} beside its arrays, and "
+            f"free are {memory.free(like)} ({fix})"
+        )
 
     def _snapshot(self, ready: dict[str, tuple[Any, tuple[int, ...]]]) -> dict[str, bytes]:
         """What the inputs hold, while ``guard.checked()`` is on."""

@@ -38,5 +38,11 @@ class UnavailableError(RefconvError, RuntimeError):
     """The chosen backend cannot be used on this machine (a library or a device is missing)."""
 
 
+class OutOfMemoryError(RefconvError, MemoryError, RuntimeError):
+    """What a kernel needs beside its arrays is not free on its device; the message says how much is
+    needed and how much there is.
+    """
+
+
 class UsageError(RefconvError, ValueError):
     """A command line, a case or a file cannot be understood."""

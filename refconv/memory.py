@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,3 +136,56 @@ def bytes_of(x: Any) -> bytes:
 
 def _uint8() -> Any:
     return sys.modules["torch"].uint8
+
+
+#: Words by which torch, CuPy, NumPy, Numba and the driver say that there is no more memory.
+FULL = ("out of memory", "out_of_memory", "can't allocate memory", "unable to allocate")
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the error means that memory is short, in whichever library's words.
+
+    Example:
+        >>> is_full(RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"))
+        True
+    """
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in said for words in FULL)
+
+
+def free(like: Any) -> str:
+    """How much memory is free where ``like`` lies, in words: what its library holds but does not
+    use included. ``unknown`` where nobody says.
+    """
+    if arrays.is_torch(like) and like.is_cuda:
+        cuda = sys.modules["torch"].cuda
+        unused, total = cuda.mem_get_info(like.device)
+        unused += cuda.memory_reserved(like.device) - cuda.memory_allocated(like.device)
+        return f"{gib(unused)} of {gib(total)} on {like.device}"
+    if arrays.is_cupy(like):
+        cupy = sys.modules["cupy"]
+        with like.device:
+            unused, total = cupy.cuda.runtime.memGetInfo()
+        unused += cupy.get_default_memory_pool().free_bytes()
+        return f"{gib(unused)} of {gib(total)} on cuda:{like.device.id}"
+    return f"{gib(found)}" if (found := available()) is not None else "unknown"
+
+
+def available() -> int | None:
+    """Bytes of the machine's own memory that a process may still have; None if nobody says."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    found = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return next((int(kib) << 10 for kib in found), None)
+
+
+def gib(size: int) -> str:
+    """Bytes in words.
+
+    Example:
+        >>> gib(3 << 29), gib(5 << 20)
+        ('1.50 GiB', '5.0 MiB')
+    """
+    return f"{size / 2**30:.2f} GiB" if size >= 1 << 30 else f"{size / 2**20:.1f} MiB"
