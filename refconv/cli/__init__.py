@@ -23,6 +23,7 @@ COMMANDS = {
     "bench diff": "What changed between two recorded benchmarks, and whether chance could do it.",
     "audit": "Check every convolution and pooling of a model's run, forward and backward.",
     "check": "Is this function right? Judged on many cases, explained, with a repro.",
+    "trace": "Inside one output number: window, weights, products, sums; step by step.",
     "mutate": "Try tolerances on faulty and on legal convolutions: what do they let pass?",
     "invariance": "Same bits from run to run, in any batch, layout, number of threads?",
     "gpu": "Everything that only a GPU can say: judged, timed beside torch, in minutes.",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -163,10 +163,10 @@ class Trace:
             ],
         }
 
-    def __rich__(self) -> Any:
-        from .trace_show import rich
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        from .trace_show import WIDTH, lines
 
-        return rich(self)
+        yield from lines(self, min(WIDTH, options.max_width))
 
     def __str__(self) -> str:
         from .trace_show import text

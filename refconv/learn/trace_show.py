@@ -6,7 +6,7 @@ import io
 from math import prod
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.text import Text
 
 from .. import label
@@ -54,8 +54,15 @@ def verdict(trace: Trace) -> Text:
     if trace.agrees is None:
         return text
     if trace.agrees:
-        return text.append(f"   ✔ torch {shown(trace.torch, 10)}", "bold green")
-    return text.append(f"   ✘ differs: torch {shown(trace.torch, 10)}", "bold red")
+        return text.append("   ✔ equal to torch's", "bold green")
+    return text.append(f"   ✘ differs: torch gives {shown(trace.torch, 10)}", "bold red")
+
+
+def _torch(trace: Trace) -> str:
+    """Beside the sum: what torch gives."""
+    if trace.agrees is None:
+        return ""
+    return f"   {'✔' if trace.agrees else '✘'} torch {shown(trace.torch, 10)}"
 
 
 def what(trace: Trace) -> str:
@@ -172,7 +179,7 @@ def conclusions(trace: Trace) -> list[str]:
     bias = [] if trace.bias is None else [f"b {shown(trace.bias)}"]
     taps, inside = len(trace.cells), trace.inside
     made = [
-        f"{' + '.join([*sums, *bias])} = {shown(trace.value, 10)}     "
+        f"{' + '.join([*sums, *bias])} = {shown(trace.value, 10)}{_torch(trace)}     "
         f"{taps:,} products, {'all' if inside == taps else f'{inside:,}'} inside the input"
     ]
     if trace.kind == "conv_transpose":
@@ -265,11 +272,6 @@ def _indented(line: Text, by: int) -> Text:
 def _cut(line: Text, width: int) -> Text:
     line.truncate(width, overflow="ellipsis")
     return line
-
-
-def rich(trace: Trace) -> Group:
-    """For ``rich.print``."""
-    return Group(*lines(trace))
 
 
 def text(trace: Trace) -> str:
