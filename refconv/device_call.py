@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from . import guard, memory
-from .backends._cuda_launch import ARRAYS, Given, Launch
+from .backends._cuda_launch import ARRAYS, MULTIPROCESSORS, Given, Launch
+from .backends._cuda_stream import multiprocessors
 from .errors import OutOfMemoryError
 from .moves import IndexProblem, PadProblem
 from .problem import Size
@@ -75,7 +76,12 @@ class DeviceCall:
                     ready[name] = memory.ready(x, shape)
         before = self._snapshot(ready)
         odd = frozenset(name for name, (x, _) in ready.items() if memory.address(x) % 16)
-        launches = self.launches({name: strides for name, (_, strides) in ready.items()}, odd)
+        is_gpu = self.choice.backend.device == "cuda"
+        launches = self.launches(
+            {name: strides for name, (_, strides) in ready.items()},
+            odd,
+            multiprocessors(like) if is_gpu else MULTIPROCESSORS,
+        )
         self._execute(launches, {name: x for name, (x, _) in ready.items()}, like)
         what = f"{self.choice} {self.slot}"
         for output in outputs:
@@ -86,17 +92,22 @@ class DeviceCall:
         return results[0] if len(results) == 1 else results
 
     def launches(
-        self, strides: dict[str, tuple[int, ...]], unaligned: frozenset[str] = frozenset()
+        self,
+        strides: dict[str, tuple[int, ...]],
+        unaligned: frozenset[str] = frozenset(),
+        multiprocessors: int = MULTIPROCESSORS,
     ) -> list[Launch]:
-        """What runs for arrays of these strides, by name."""
-        key = (tuple(strides.items()), unaligned)
+        """What runs for arrays of these strides, by name, on a GPU of so many multiprocessors."""
+        key = (tuple(strides.items()), unaligned, multiprocessors)
         found = self._launches.get(key)
         if found is None:
             shapes = dict(zip(self.outputs, self.out_shapes, strict=True))
             shapes |= dict(zip(self.inputs, self.in_shapes, strict=True))
             shapes = {name: tuple(shapes[name]) for name in strides}
             plan: Callable[[Given], list[Launch]] = getattr(self.home, self.name)
-            given = Given(self.problem, self.slot, shapes, strides, unaligned=unaligned)
+            given = Given(
+                self.problem, self.slot, shapes, strides, multiprocessors, unaligned=unaligned
+            )
             made = plan(given)
             found = self._launches[key] = [launch for launch in made if 0 not in launch.grid]
         return found

@@ -18,6 +18,8 @@ from ._cuda_tensor_map import TensorMap
 Triple = tuple[int, int, int]
 Argument = str | int | bytes | TensorMap
 
+#: Of an H200: what is planned for where there is no GPU to ask.
+MULTIPROCESSORS = 132
 #: The arrays of every slot in the contract's order: outputs, inputs.
 ARRAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "conv_fprop": (("y",), ("x", "w", "b")),
@@ -56,7 +58,7 @@ class Given:
     slot: str
     shapes: Mapping[str, tuple[int, ...]]
     strides: Mapping[str, tuple[int, ...]]
-    multiprocessors: int = 132
+    multiprocessors: int = MULTIPROCESSORS
     relu: bool = False
     unaligned: frozenset[str] = frozenset()
 

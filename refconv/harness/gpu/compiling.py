@@ -16,7 +16,7 @@ import torch
 from ... import guard, memory
 from ...backends import _cuda_supports as able
 from ...backends import get
-from ...backends._cuda_launch import Launch
+from ...backends._cuda_launch import MULTIPROCESSORS, Launch
 from ...backends._cuda_slots import TABLE
 from ...device_call import DeviceCall
 from ...dispatch import Choice
@@ -29,10 +29,12 @@ BACKEND = "cuda-on-cpu"
 VECTOR = 16
 
 
-def items(arch: str, rows: Iterable[Row]) -> list[dict[str, Any]]:
+def items(
+    arch: str, rows: Iterable[Row], multiprocessors: int = MULTIPROCESSORS
+) -> list[dict[str, Any]]:
     """Every file and set of macros that verification and ``rows`` launch on this kind of GPU."""
     found: dict[str, dict[str, Any]] = {}
-    for launch in (*_verified(arch), *_timed(arch, rows)):
+    for launch in (*_verified(arch, multiprocessors), *_timed(arch, rows, multiprocessors)):
         words = [f"{name}={value}" for name, value in launch.macros]
         key = "/".join(["compile", arch, launch.source, *words])
         found.setdefault(key, {
@@ -53,18 +55,17 @@ def build(item: dict[str, Any]) -> dict[str, Any]:
     return {"status": "ok", "bytes": len(cubin)}
 
 
-def _verified(arch: str) -> Iterator[Launch]:
+def _verified(arch: str, multiprocessors: int) -> Iterator[Launch]:
     for slot, step in _steps(arch):
         for dtype in odd.DTYPES:
             for one in odd.problems(slot, dtype):
                 if step.supports(one.problem) is None:
                     for layout in odd.LAYOUTS:
-                        yield from launches(
-                            one.problem, slot, step, layout, odd.last(one, slot, layout)
-                        )
+                        last = odd.last(one, slot, layout)
+                        yield from launches(one.problem, slot, step, layout, last, multiprocessors)
 
 
-def _timed(arch: str, rows: Iterable[Row]) -> Iterator[Launch]:
+def _timed(arch: str, rows: Iterable[Row], multiprocessors: int) -> Iterator[Launch]:
     steps = _steps(arch)
     for row in rows:
         problem, slot = row.problem, row.slot
@@ -73,7 +74,8 @@ def _timed(arch: str, rows: Iterable[Row]) -> Iterator[Launch]:
         fitting = [s for of, s in steps if of == slot and s.supports(problem) is None]
         for step in fitting if row.ladder else fitting[:STEPS]:
             for layout in odd.LAYOUTS[:2]:
-                yield from launches(problem, slot, step, layout, layout != "contiguous")
+                last = layout != "contiguous"
+                yield from launches(problem, slot, step, layout, last, multiprocessors)
 
 
 def _steps(arch: str) -> list[tuple[str, Any]]:
@@ -86,7 +88,14 @@ def _steps(arch: str) -> list[tuple[str, Any]]:
     ]
 
 
-def launches(problem: Any, slot: str, step: Any, layout: str, last: bool) -> Iterator[Launch]:
+def launches(
+    problem: Any,
+    slot: str,
+    step: Any,
+    layout: str,
+    last: bool,
+    multiprocessors: int = MULTIPROCESSORS,
+) -> Iterator[Launch]:
     """What a step launches for arrays of this layout, aligned and as guard bands leave them."""
     call = DeviceCall(problem, slot, Choice(get(BACKEND), step))
     names = (*call.outputs, *call.inputs)
@@ -101,13 +110,13 @@ def launches(problem: Any, slot: str, step: Any, layout: str, last: bool) -> Ite
         if not outer or last:
             x = odd.laid_out(x, "channels_last" if outer else layout)
         strides[name] = memory.ready(x, shape)[1]
-    yield from call.launches(strides)
+    yield from call.launches(strides, frozenset(), multiprocessors)
     width = getattr(torch, problem.dtype).itemsize
     off = {
         n for n, s in zip(call.outputs, call.out_shapes, strict=True) if _band(s) * width % VECTOR
     }
     if off and off <= strides.keys():
-        yield from call.launches(strides, frozenset(off))
+        yield from call.launches(strides, frozenset(off), multiprocessors)
 
 
 def _band(shape: tuple[int, ...]) -> int:

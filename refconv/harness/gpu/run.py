@@ -142,7 +142,8 @@ class Run:
         from . import compiling, rows
 
         timed = [rows.Row(**i["row"]) for i in rows.items()[:150]]
-        waiting = self._open(compiling.items(self.machine["arch"], timed))
+        arch, count = self.machine["arch"], self.machine["multiprocessors"]
+        waiting = self._open(compiling.items(arch, timed, count))
         make = lambda: Worker(command("cuda"), threads=1)  # noqa: E731
         cores = max(1, self.machine["cores"] - 1)
         share([[i] for i in waiting], make, cores, self.until(COMPILE), self.journal.write, _family)
