@@ -24,6 +24,7 @@ COMMANDS = {
     "audit": "Check every convolution and pooling of a model's run, forward and backward.",
     "check": "Is this function right? Judged on many cases, explained, with a repro.",
     "trace": "Inside one output number: window, weights, products, sums; step by step.",
+    "learn": "Write and open the page in which every number of a convolution can be looked into.",
     "mutate": "Try tolerances on faulty and on legal convolutions: what do they let pass?",
     "invariance": "Same bits from run to run, in any batch, layout, number of threads?",
     "gpu": "Everything that only a GPU can say: judged, timed beside torch, in minutes.",
