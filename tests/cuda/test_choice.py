@@ -27,7 +27,7 @@ def test_the_gpu_is_asked(monkeypatch) -> None:
     """By the library that the array is of; a run asks before it plans."""
     runtime = SimpleNamespace(
         cudaDevAttrMultiProcessorCount=16,
-        deviceGetAttribute=lambda what, device: 10 * what + device,
+        deviceGetAttribute=lambda what, at: 10 * what + at,
     )
     cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime))
     monkeypatch.setitem(_cuda_stream.sys.modules, "cupy", cupy)
