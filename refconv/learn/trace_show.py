@@ -76,15 +76,16 @@ def kernels(p: ConvProblem) -> list[str]:
 
     Example:
         >>> print(*kernels(label.parse("conv2d x[64,6,6] w[128,64,4,4] b s2 p1")))
-        128 kernels of 64x4x4: each has 64 sub-kernels of 4x4, 8,192 in all; 131,072 + 128 = \
-131,200 params
+        128 kernels of 64x4x4: 64 sub-kernels of 4x4 in each, 8,192 in all; 131,200 params \
+(131,072 + 128)
     """
     size = "x".join(map(str, p.kernel))
     ins, weights = p.in_channels // p.groups, prod(p.weight_shape)
-    count = f"{weights:,} + {p.out_channels:,} = {p.params:,}" if p.bias else f"{weights:,}"
+    count = f" ({weights:,} + {p.out_channels:,})" if p.bias else ""
     made = [
-        f"{p.out_channels} kernel{'s' * (p.out_channels > 1)} of {ins}x{size}: each has {ins} "
-        f"sub-kernel{'s' * (ins > 1)} of {size}, {p.out_channels * ins:,} in all; {count} params"
+        f"{p.out_channels} kernel{'s' * (p.out_channels > 1)} of {ins}x{size}: {ins} "
+        f"sub-kernel{'s' * (ins > 1)} of {size} in each, {p.out_channels * ins:,} in all; "
+        f"{p.params:,} params{count}"
     ]
     if p.groups > 1:
         made.append(f"{p.groups} groups: each kernel sees {ins} of the {p.in_channels} channels")
