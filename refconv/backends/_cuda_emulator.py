@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -83,8 +83,15 @@ class _Request(ctypes.Structure):
     )
 
 
-def _run(launch: Launch, addresses: Mapping[str, int], turns: int) -> None:
-    kernel = getattr(_library(launch.source, launch.macros), f"launch_{launch.kernel}")
+def _run(
+    launch: Launch,
+    addresses: Mapping[str, int],
+    turns: int,
+    library: Callable[[str, Macros], Any] | None = None,
+) -> None:
+    """One launch, by the build that ``library`` makes; None: the usual one."""
+    made = (library or _library)(launch.source, launch.macros)
+    kernel = getattr(made, f"launch_{launch.kernel}")
     values, pointers, sizes = packed(launch, addresses, emulated)
     error = ctypes.create_string_buffer(512)
     request = _Request(
