@@ -27,6 +27,7 @@ COMMANDS = {
     "learn": "Write and open the page in which every number of a convolution can be looked into.",
     "mutate": "Try tolerances on faulty and on legal convolutions: what do they let pass?",
     "invariance": "Same bits from run to run, in any batch, layout, number of threads?",
+    "doctor": "Why is it slow, different or missing? What works here, what does not, the fix.",
     "gpu": "Everything that only a GPU can say: judged, timed beside torch, in minutes.",
 }
 #: What ``refconv`` alone runs.

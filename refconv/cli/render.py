@@ -28,6 +28,7 @@ PLAIN = str.maketrans(
     {
         "✔": "OK",
         "✘": "FAILED:",
+        "⚠": "WARNING:",
         "×": "x",
         "·": "|",
         "→": "->",
