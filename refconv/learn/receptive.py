@@ -10,15 +10,17 @@ the image had no borders. Holes between them (dilation) count as seen.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, lcm
 from typing import Any
 
 from .. import window
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, UsageError
 from ..notation import Problem
+from ..problem import PoolProblem
 from .arithmetic import Axis, axes
+from .layers import ANY, Layer, layers
 from .shown import Shown
 
 Hull = tuple[int, int] | None
@@ -175,6 +177,48 @@ class ReceptiveField(Shown):
         return found | {"layers": [layer.as_dict() for layer in self.layers]}
 
 
+def receptive_field(what: Any, in_shape: Any = None) -> ReceptiveField:
+    """What one output cell sees of the input, behind the last layer of a chain.
+
+    Args:
+        what: a chain of layers, as ``layers.layers`` takes it; or the nodes of a graph, in order.
+        in_shape: the input's shape; needed where windows depend on it (adaptive pooling).
+
+    Raises:
+        UsageError: no chain of layers, or the size is needed.
+
+    Example:
+        >>> lenet = ["nn.Conv2d(3,6,5)", "nn.MaxPool2d(2)", "nn.Conv2d(6,16,5)", "nn.MaxPool2d(2)"]
+        >>> receptive_field(lenet)
+        receptive field 16, stride 4; output 0 starts at 0, centre 7.5
+          nn.Conv2d(3,6,5)   5, stride 1
+          nn.MaxPool2d(2)    6, stride 2
+          nn.Conv2d(6,16,5)  14, stride 2
+          nn.MaxPool2d(2)    16, stride 4
+    """
+    if isinstance(what, Sequence) and what and all(isinstance(each, Node) for each in what):
+        nodes = list(what)
+    else:
+        nodes = [
+            Node(_step(layer), (index - 1,), layer.text)
+            for index, layer in enumerate(layers(what, in_shape))
+        ]
+    if not nodes:
+        raise UsageError("a receptive field needs a layer at least")
+    found = fields(nodes)
+    shown = [field for node, field in zip(nodes, found, strict=True) if node.op != "pointwise"]
+    return replace(found[-1], layers=tuple(shown))
+
+
+def _step(layer: Layer) -> Problem | str:
+    """What a layer of a chain is to ``fields``."""
+    if isinstance(layer.op, PoolProblem) and layer.op.adaptive and ANY in layer.op.in_size:
+        if set(layer.op.out_size) == {1}:
+            return "global"
+        raise UsageError(f"{layer.text}: its windows depend on the input's size: give in_shape")
+    return layer.op
+
+
 def fields(nodes: Sequence[Node], source: int = 0) -> list[ReceptiveField]:
     """The receptive field behind every node of a graph, on the network's input ``source``.
 
@@ -234,14 +278,14 @@ def through(before: Field, axis: Axis) -> Field:
     Raises:
         UnsupportedError: the axis' numbers do not say what is read.
     """
-    period, shift = _step(axis)
+    period, shift = _period(axis)
     turns = before.period // gcd(shift, before.period)
     moved = turns * shift // before.period * before.shift
     hulls = [_hull(before.window(i) for i in _reads(axis, o)) for o in range(period * turns)]
     return Field(period * turns, moved, tuple(hulls), axis.out == 1)
 
 
-def _step(axis: Axis) -> tuple[int, int]:
+def _period(axis: Axis) -> tuple[int, int]:
     """``(period, shift)``: output ``o + period`` reads ``shift`` cells further on than ``o``."""
     if axis.slides:
         return 1, axis.stride
