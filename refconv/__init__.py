@@ -23,6 +23,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "dispatch": ["choose"],
         "listing": ["algorithms"],
+        "learn.chain": ["chains"],
+        "learn.count": ["flops", "macs", "params"],
+        "learn.reaching": ["sizes_reaching"],
+        "learn.receptive": ["receptive_field"],
+        "learn.solve": ["solve"],
         "learn.trace": ["trace"],
         "settings": ["accuracy", "get_accuracy", "set_accuracy"],
         "tuning": ["tune", "use_tuning"],
