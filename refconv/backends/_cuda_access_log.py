@@ -30,7 +30,7 @@ NOBODY = 0xFFFF
 #: Accesses that a log holds: 40 bytes each.
 MOST = 1 << 23
 #: -O1 leaves loads as the source has them, but for those that are plainly the same.
-COMPILED = ("-O1", "-fsanitize=thread", "-fno-stack-protector", "-DEMULATOR")
+COMPILED = ("-O1", "-fsanitize=thread", "-fno-threadsafe-statics", "-DEMULATOR")
 WRAPPED = ("-Wl,--wrap=memcpy", "-Wl,--wrap=memset")
 
 

@@ -75,6 +75,7 @@ EMULATOR_UNLOGGED inline void keep(const Access &what) {
       return;
     }
     log.room = log.room ? 2 * log.room : 4096;
+    if (log.room > log.most) log.room = log.most;
     log.items = static_cast<Access *>(std::realloc(log.items, log.room * sizeof(Access)));
     if (!log.items) std::abort();
   }
