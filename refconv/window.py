@@ -81,34 +81,38 @@ def conv_transpose_out_size(
 
 
 def same_padding(
-    size: int, kernel: int, stride: int = 1, dilation: int = 1, *, style: str = "torch"
+    size: int | None, kernel: int, stride: int = 1, dilation: int = 1, *, style: str = "torch"
 ) -> tuple[int, int]:
     """Zeros ``(low, high)`` that keep the size (stride 1), or make it ``ceil(size / stride)``.
 
     Args:
+        size: cells of the input; with stride 1 the zeros do not depend on it, and it may be None.
         style: ``torch`` (stride 1 only, extra zero at the end), ``tf`` (any stride, extra zero at
             the end),
             ``onnx_upper`` (as ``tf``) or ``onnx_lower`` (extra zero at the start).
 
     Raises:
-        ValueError: torch's style with a stride, or an unknown style.
+        ValueError: torch's style with a stride, an unknown style, or no size with a stride.
 
     Example:
-        >>> same_padding(7, 5, 3, style="tf"), same_padding(7, 4)
+        >>> same_padding(7, 5, 3, style="tf"), same_padding(None, kernel=4)
         ((2, 2), (1, 2))
     """
     if style not in ("torch", "tf", "onnx_upper", "onnx_lower"):
         raise ValueError(
             f"same_padding: style must be torch, tf, onnx_upper or onnx_lower, got {style!r}"
         )
-    if style == "torch":
-        if stride != 1:
-            raise ValueError(
-                f"same_padding: torch's padding='same' needs stride 1, got {stride}; style='tf' "
-                "gives the padding "
-                "that TensorFlow would use"
-            )
+    if style == "torch" and stride != 1:
+        raise ValueError(
+            f"same_padding: torch's padding='same' needs stride 1, got {stride}; style='tf' "
+            "gives the padding that TensorFlow would use"
+        )
+    if stride == 1:
         total = dilation * (kernel - 1)
+    elif size is None:
+        raise ValueError(
+            f"same_padding: with stride {stride} the zeros depend on the size: give it"
+        )
     else:
         positions = -(-size // stride)
         total = max((positions - 1) * stride + effective_kernel(kernel, dilation) - size, 0)
