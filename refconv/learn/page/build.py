@@ -84,6 +84,8 @@ def _given(given: dict[str, Any]) -> str:
     every = {
         "STRINGS": {lang: strings(lang) for lang in LANGUAGES},
         "PRESETS": presets(),
+        "QUESTIONS": json.loads(read("questions.json", "refconv.learn")),
+        "ASKED": json.loads(read("quiz.json")),
         **given,
     }
     return "".join(f"export const {name} = {literal(value)};\n" for name, value in every.items())
@@ -111,6 +113,6 @@ def digest(text: str) -> str:
 
 
 @cache
-def read(name: str) -> str:
-    """A file of this package."""
-    return resources.files(__package__).joinpath(*name.split("/")).read_text(encoding="utf-8")
+def read(name: str, package: str = "refconv.learn.page") -> str:
+    """A file of this package, or of another."""
+    return resources.files(package).joinpath(*name.split("/")).read_text(encoding="utf-8")

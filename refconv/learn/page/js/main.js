@@ -18,7 +18,8 @@ import { derive, moved, openable, startOf } from "./state.js";
 import { speak, t } from "./words.js";
 import { PANELS } from "./panels.js";
 
-const page = { state: null, settings: {}, context: null, playing: false };
+const page = { state: null, settings: {}, context: null, playing: false, width: 0,
+  quiz: { now: 0, answers: {}, open: false } };
 const shown = new Map(); // panel → what it was drawn for
 let values = { key: "", cells: new Map() }, timer = 0, drawControls = null;
 
@@ -46,7 +47,16 @@ page.step = (to) => {
   if (to > last) stop();
   page.change({ step: Math.max(-1, Math.min(to, last)) });
 };
+page.ask = (now) => redo({ quiz: { ...page.quiz, now, open: false } });
+page.reveal = () => redo({ quiz: { ...page.quiz, open: true } });
+page.answer = (id, given) => redo({ quiz: { ...page.quiz, answers: { ...page.quiz.answers, [id]: given } } });
 page.toggle = () => (page.playing ? stop() : start());
+
+/** Change what is not part of the state, and draw. */
+function redo(patch) {
+  Object.assign(page, patch);
+  draw();
+}
 
 /** What stays when another layer is opened: how things are shown. */
 function kept() {
@@ -167,6 +177,7 @@ function dress() {
   if (page.settings.theme) document.documentElement.dataset.theme = page.settings.theme;
   else delete document.documentElement.dataset.theme;
   document.title = t("title");
+  document.querySelector("footer").textContent = t("footer");
   for (const { id, letter, drawing } of [{ id: "controls", letter: "A" }, ...PANELS]) {
     const title = document.querySelector(`#${id} > .title`);
     title.replaceChildren(el("span", { class: "letter", "aria-hidden": "true" }, letter),
@@ -197,5 +208,7 @@ export function main() {
   drawControls = controls(document.querySelector("#controls .body"), page);
   document.addEventListener("keydown", (event) => onKey(event, page));
   addEventListener("hashchange", load);
+  addEventListener("resize", () => page.width !== place.clientWidth && redo({ width: place.clientWidth }));
+  page.width = place.clientWidth;
   load();
 }

@@ -3,8 +3,14 @@
 import { arithmetic } from "./panels/arithmetic.js";
 import { filters } from "./panels/filters.js";
 import { formula } from "./panels/formula.js";
+import { code } from "./panels/code.js";
+import { groups } from "./panels/groups.js";
 import { input } from "./panels/input.js";
+import { matmul } from "./panels/matmul.js";
+import { net } from "./panels/net.js";
 import { output } from "./panels/output.js";
+import { quiz } from "./panels/quiz.js";
+import { threads } from "./panels/threads.js";
 import { currentTerm } from "./view.js";
 
 const layer = ({ problem, state }) => [problem, state.edits, state.flip, state.preset, state.layer];
@@ -22,4 +28,14 @@ export const PANELS = [
     key: (c, page) => keyed(cell(c), c.step, c.state.symbols, c.state.speed, page.playing) },
   { id: "formula", letter: "F", draw: formula,
     key: (c) => keyed(layer(c), c.state.term, c.state.wanted) },
+  { id: "matmul", letter: "G", drawing: true, draw: matmul,
+    key: (c, page) => keyed(cell(c), c.step, c.state.view, c.state.select, page.width) },
+  { id: "groups", letter: "H", drawing: true, draw: groups,
+    key: (c) => keyed(c.problem, c.at.n, c.at.k) },
+  { id: "net", letter: "I", drawing: true, draw: net,
+    key: (c) => keyed(c.problem, c.own, c.state.preset, c.layer, c.state.cell) },
+  { id: "threads", letter: "T", drawing: true, draw: threads,
+    key: (c) => keyed(c.problem, c.at, c.state.gpu) },
+  { id: "code", letter: "J", draw: code, key: (c) => keyed(cell(c), c.step, c.state.code) },
+  { id: "quiz", letter: "K", draw: quiz, always: true, key: (c, page) => keyed(page.quiz) },
 ];

@@ -6,8 +6,15 @@ import { paddingsFor } from "./engine/solve.js";
 import { readersOf, resultOf, termsOf, valueOf } from "./engine/terms.js";
 import { asSvg } from "./export.js";
 import { main } from "./main.js";
+import { directThread, directPlan, sharedPlan, sharedThread } from "./engine/threads.js";
+import { QUESTIONS } from "./given.js";
+import { read } from "./link.js";
+import { codeOf } from "./panels/code.js";
+import { engineAnswer } from "./panels/quiz.js";
+import { derive } from "./state.js";
 import { settingsOf } from "./presets.js";
 
-window.refconv = { asSvg, dataOf, fields, paddingsFor, problemOf, readersOf, resultOf, seen,
+window.refconv = { QUESTIONS, asSvg, codeOf, dataOf, derive, directPlan, directThread, engineAnswer,
+  read, sharedPlan, sharedThread, fields, paddingsFor, problemOf, readersOf, resultOf, seen,
   settingsOf, termsOf, valueOf };
 main();

@@ -2,7 +2,7 @@
 // place, so that a layer of any size holds no arrays; and the user's edits on top.
 
 /** A whole number 0 … 2^32-1 from a place: the same on every machine. */
-function scatter(seed, a, b, c, d) {
+function hashed(seed, a, b, c, d) {
   let h = seed;
   for (const v of [a, b, c, d]) {
     h = Math.imul(h ^ (v + 0x9e3779b9), 0x85ebca6b);
@@ -22,10 +22,10 @@ export function dataOf(golden, edits, transposed = false) {
   const w = transposed ? undefined : golden?.weight;
   return {
     x: (n, c, i, j) => edits.x?.[place(n, c, i, j)] ??
-      (n === 0 ? given(golden?.input, [c, i, j]) : undefined) ?? scatter(11, n, c, i, j) % 3,
+      (n === 0 ? given(golden?.input, [c, i, j]) : undefined) ?? hashed(11, n, c, i, j) % 3,
     w: (a, b, r, s) => edits.w?.[place(a, b, r, s)] ??
-      given(w, [a, b, r, s]) ?? (scatter(23, a, b, r, s) % 3) - 1,
-    b: (k) => edits.b?.[place(k)] ?? golden?.bias?.[k] ?? (scatter(37, k, 0, 0, 0) % 3) - 1,
+      given(w, [a, b, r, s]) ?? (hashed(23, a, b, r, s) % 3) - 1,
+    b: (k) => edits.b?.[place(k)] ?? golden?.bias?.[k] ?? (hashed(37, k, 0, 0, 0) % 3) - 1,
   };
 }
 

@@ -1,4 +1,4 @@
-// Receptive fields along a chain of layers, per axis: {size, jump, start}. Cell o of the last layer
+// Receptive fields along a chain of convolutions and poolings, per axis: {size, jump, start}. Cell o of the last layer
 // sees input positions start + o*jump … start + o*jump + size - 1 (before they are cut at the edge).
 import { effectiveKernel } from "./window.js";
 
@@ -8,14 +8,6 @@ export const ONE = { size: 1, jump: 1, start: 0 };
 export function grown(field, layer, a) {
   if (layer.kernel === undefined) return field; // activations and the like: cell by cell
   const [k, s, p, d] = [layer.kernel, layer.stride, layer.padding, layer.dilation].map((v) => v[a]);
-  if (layer.op === "transposed") {
-    // Output o reads inputs ceil((o+p-extent+1)/s) … floor((o+p)/s): the widest case.
-    const seen = Math.ceil(effectiveKernel(k, d) / s);
-    return {
-      size: (seen - 1) * field.jump + field.size, jump: field.jump / s,
-      start: field.start + field.jump * (p - effectiveKernel(k, d) + 1) / s,
-    };
-  }
   return {
     size: field.size + (effectiveKernel(k, d) - 1) * field.jump, jump: field.jump * s,
     start: field.start - p * field.jump,
@@ -32,6 +24,6 @@ export function fields(layers, a) {
 
 /** First and last input position that cell o sees, uncut. */
 export function seen(field, o) {
-  const first = Math.ceil(field.start + o * field.jump - 1e-9);
+  const first = field.start + o * field.jump;
   return [first, first + field.size - 1];
 }
