@@ -1,11 +1,11 @@
 // access_log.h — what each thread of one block reads and writes. No kernel is changed for it: with
 // -fsanitize=thread a compiler calls a function before every access to memory, and here these
 // functions are; ThreadSanitizer itself is not linked. memcpy and memset of more than a few bytes
-// (asynchronous copies) are caught by the linker's --wrap. Only what lies in the arrays of the launch
-// or in shared memory is noted, in order.
+// (asynchronous copies) are caught by the linker's --wrap. Only what lies in the launch's arrays or
+// in shared memory is noted, in order.
 //
-// The block is named, or it is the last one that writes to a watched address. Included in front of
-// the kernel's unit; the other blocks run, unnoted, or, once it is known, not at all.
+// The block is named, and no other runs; or it is the first that writes to a watched address, and
+// those behind it do not run. Included in front of the kernel's unit.
 #pragma once
 #include <cstdlib>
 #include <utility>
@@ -19,7 +19,7 @@
 namespace emulator {
 
 enum Kind : unsigned char { READ, WRITE };
-constexpr unsigned char DYNAMIC = 254, STATIC = 255;  // shared memory, where an array has its number
+constexpr unsigned char DYNAMIC = 254, STATIC = 255;  // shared memory, instead of an array
 constexpr unsigned short NOBODY = 0xffff;             // a bulk copy, which belongs to no thread
 
 struct Access {
@@ -116,7 +116,8 @@ EMULATOR_UNLOGGED inline void note(const void *address, unsigned long long size,
   }
   const bool hit = kind == WRITE && log.watched >= at && log.watched < at + size;
   log.found |= log.only >= 0 || hit;
-  for (unsigned i = 0; kind == READ && i < size && i < sizeof made.value; i++) made.value[i] = at[i];
+  for (unsigned i = 0; kind == READ && i < size && i < sizeof made.value; i++)
+    made.value[i] = at[i];
   keep(made);
 }
 
@@ -184,7 +185,7 @@ EMULATOR_EXPORTED EMULATOR_UNLOGGED void access_log_begin(const emulator::Range 
   emulator::current = nullptr;
 }
 
-// What was noted: how many accesses, where they begin, of which block; 1 if it was too much to keep.
+// What was noted: where it begins, how many accesses, of which block; 1 if that was too much.
 EMULATOR_EXPORTED EMULATOR_UNLOGGED int access_log_end(const emulator::Access **items,
                                                        unsigned long long *used, unsigned *block) {
   emulator::AccessLog &log = emulator::access_log;
