@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: ``make docs``. Nothing is fetched from a network, then or by a reader."""
+"""How Sphinx makes the site: ``make docs``. Neither it nor a reader fetches from a network."""
 
 import sys
 from pathlib import Path

@@ -26,6 +26,7 @@ from refconv.harness.records import Environment, Result, read
 from refconv.oracle.check.report import Report as CheckReport
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where this is loaded as a module
+import ladder
 import scaling
 import speed
 
@@ -36,7 +37,8 @@ CHECK = HISTORY / "check-sample.json"
 PICTURE = ROOT / "docs" / "images" / "compare.svg"
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = [*READMES, REFERENCE / "cpu-layers.md", REFERENCE / "bench.md"]
+LEARN = ROOT / "docs" / "learn"
+PAGES = [*READMES, REFERENCE / "cpu-layers.md", REFERENCE / "bench.md", LEARN / "cuda.md"]
 
 
 def report(path: Path) -> Report:
@@ -148,6 +150,7 @@ BLOCKS = {
     "layers": lambda: layers("cpu"),
     "training": lambda: layers("cpu-train"),
     "scaling": speed.growth,
+    "ladder": ladder.table,
 }
 
 

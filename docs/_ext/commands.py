@@ -11,11 +11,11 @@ from refconv import cli
 
 
 def cell(text: str) -> str:
-    """Text that fits in a cell of a Markdown table.
+    r"""Text that fits in a cell of a Markdown table.
 
     Example:
-        >>> cell("a|b <c>")
-        'a\\\\|b \\\\<c>'
+        >>> print(cell("a|b <c>"))
+        a\|b \<c>
     """
     for mark in "|<*_[":
         text = text.replace(mark, "\\" + mark)

@@ -15,11 +15,11 @@ KEPT = re.compile(r"(``.*?``|(?<![\w*])\*\w+\*(?![\w*]))")
 
 
 def escaped(line: str) -> str:
-    """A line in which no ``*``, ``|`` or trailing ``_`` is taken for markup.
+    r"""A line in which no ``*``, ``|`` or trailing ``_`` is taken for markup.
 
     Example:
         >>> print(escaped("the sum of |x| of ``*in``, *every* one of *out"))
-        the sum of \\|x\\| of ``*in``, *every* one of \\*out
+        the sum of \|x\| of ``*in``, *every* one of \*out
     """
     parts = KEPT.split(line)
     parts[::2] = [re.sub(r"([*|])", r"\\\1", part) for part in parts[::2]]
@@ -32,10 +32,10 @@ def indent(line: str) -> int:
 
 
 def converted(lines: list[str]) -> list[str]:
-    """A docstring's lines, ``Shapes:`` as a literal block, the rest escaped.
+    r"""A docstring's lines, ``Shapes:`` as a literal block, the rest escaped.
 
     Example:
-        >>> print("\\n".join(converted(["Sum.", "", "Shapes: x (N, *in), y (N,)."])))
+        >>> print("\n".join(converted(["Sum.", "", "Shapes: x (N, *in), y (N,)."])))
         Sum.
         <BLANKLINE>
         **Shapes**
