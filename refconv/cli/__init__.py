@@ -23,6 +23,7 @@ COMMANDS = {
     "bench diff": "What changed between two recorded benchmarks, and whether chance could do it.",
     "audit": "Check every convolution and pooling of a model's run, forward and backward.",
     "check": "Is this function right? Judged on many cases, explained, with a repro.",
+    "explain": "A layer or a net: sizes with their arithmetic, parameters, receptive fields.",
     "trace": "Inside one output number: window, weights, products, sums; step by step.",
     "learn": "Write and open the page in which every number of a convolution can be looked into.",
     "mutate": "Try tolerances on faulty and on legal convolutions: what do they let pass?",

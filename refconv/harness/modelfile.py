@@ -26,8 +26,14 @@ from ..notation import near
 _SPEC = re.compile(r"(?P<file>.+\.py)(:(?P<name>\w*))?|(?P<module>\w+(\.\w+)*):(?P<attribute>\w+)")
 
 
-def load(spec: str, *, seed: int = 0, dtype: str = "float32") -> torch.nn.Module:
-    """The model that ``spec`` names, in eval mode, on the CPU, with weights drawn from ``seed``.
+def load(
+    spec: str, *, seed: int = 0, dtype: str = "float32", device: str = "cpu"
+) -> torch.nn.Module:
+    """The model that ``spec`` names, in eval mode, with weights drawn from ``seed``.
+
+    Args:
+        device: ``cpu``; or ``meta``, where weights have shapes only: what the constructor makes
+            is made there, and a model that the file has made itself stays as it is.
 
     Raises:
         UsageError: no such file or name, several models and no name, it is no model, or the file
@@ -42,9 +48,9 @@ def load(spec: str, *, seed: int = 0, dtype: str = "float32") -> torch.nn.Module
         else:
             module = _import_module(found["module"])
         target = _find(module, spec, found["name"] or found["attribute"] or "")
-        with seeded(seed):
+        with seeded(seed), torch.device(device):
             model = _build(spec, target)
-    return model.to("cpu", getattr(torch, dtype)).eval()
+    return model.eval() if device == "meta" else model.to("cpu", getattr(torch, dtype)).eval()
 
 
 def is_model(spec: str, sets: dict[str, str]) -> bool:
