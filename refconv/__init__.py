@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "learn.reaching": ["sizes_reaching"],
         "learn.receptive": ["receptive_field"],
         "learn.solve": ["solve"],
+        "learn.explain": ["explain"],
         "learn.trace": ["trace"],
         "settings": ["accuracy", "get_accuracy", "set_accuracy"],
         "tuning": ["tune", "use_tuning"],
