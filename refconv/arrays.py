@@ -35,7 +35,7 @@ def is_torch(x: Any) -> bool:
 def is_cupy(x: Any) -> bool:
     """Whether ``x`` is a CuPy array (without importing CuPy)."""
     cupy = sys.modules.get("cupy")
-    return cupy is not None and isinstance(x, cupy.ndarray)
+    return cupy is not None and isinstance(x, getattr(cupy, "ndarray", ()))
 
 
 def library(op: str, **named: Any) -> str:

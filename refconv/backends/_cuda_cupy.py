@@ -90,13 +90,17 @@ def probe() -> str | None:
     missing = reasons.no_driver()
     if missing is not None:
         return missing
+    again = f"pip install --force-reinstall {found[0]}" if found else "install it anew"
     try:
         import cupy
     except Exception as error:  # whatever breaks its import is the reason
-        said = " ".join(str(error).split())
-        again = f"pip install --force-reinstall {found[0]}" if found else "install it anew"
-        return f"CuPy cannot be imported: {said[:300]} ({again})"
-    return _reason(cupy)
+        return f"CuPy cannot be imported: {reasons.short(error)} ({again})"
+    if not hasattr(cupy, "ndarray"):
+        return f"what is called cupy is not CuPy, but what was left of one ({again})"
+    try:
+        return _reason(cupy)
+    except Exception as error:
+        return f"CuPy fails: {reasons.short(error)} ({again})"
 
 
 def installed() -> list[str]:
@@ -132,7 +136,7 @@ def _reason(cupy: Any) -> str | None:
                 reasons.version(known), "CuPy", reasons.version(needed), other
             )
         if error.status != NO_DEVICE:
-            return f"CUDA does not start: {error}"
+            return f"CUDA does not start: {error} ({reasons.STARTS})"
         count = 0
     if count == 0:
         return reasons.no_device()

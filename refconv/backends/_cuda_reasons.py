@@ -18,8 +18,9 @@ MODULE, BUS, NVIDIA = Path("/proc/driver/nvidia"), Path("/sys/bus/pci/devices"),
 #: The oldest GPU that the kernels are written for.
 OLDEST = (7, 0)
 
-CPU_STILL = "the CPU backends do not need it"
-NO_GPU = f"this machine has no NVIDIA driver ({CPU_STILL})"
+NO_GPU = "this machine has no NVIDIA driver; the CPU backends need none"
+#: What helps where CUDA itself fails.
+STARTS = "nvidia-smi must work first; else reboot, or reinstall the driver"
 
 
 @cache
@@ -90,7 +91,7 @@ def old_card(capability: tuple[int, int]) -> str | None:
         return None
     return (
         f"the GPU has compute capability {capability[0]}.{capability[1]}, and "
-        f"{OLDEST[0]}.{OLDEST[1]} is needed ({CPU_STILL})"
+        f"{OLDEST[0]}.{OLDEST[1]} is needed (use a newer GPU, or a CPU backend)"
     )
 
 
@@ -102,6 +103,11 @@ def extra(major: int) -> str:
         ('pip install "refconv[cuda12]"', 'pip install "refconv[cuda13]"')
     """
     return f'pip install "refconv[cuda{min(max(major, 12), 13)}]"'
+
+
+def short(error: Exception) -> str:
+    """An error's message in one line that is not too long."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def not_installed(what: str) -> str:

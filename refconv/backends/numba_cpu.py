@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from importlib.util import find_spec
@@ -13,8 +14,12 @@ from . import _numba_supports as able
 
 
 def probe() -> str | None:
-    """Numba is all it needs."""
-    return None if find_spec("numba") else "Numba is not installed (pip install numba)"
+    """Numba is all it needs, and that it compiles."""
+    if find_spec("numba") is None:
+        return "Numba is not installed (pip install numba)"
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return "NUMBA_DISABLE_JIT is set, and its kernels do not run as Python (unset it)"
+    return None
 
 
 def launch(kernel: Kernel, args: tuple[Any, ...]) -> None:

@@ -17,6 +17,7 @@ from ._numba_cuda_plans import Launch, View
 KERNELS = "refconv.kernels.numba_cuda"
 #: How elements lie in memory, as the CUDA array interface names it. It knows no bfloat16: its bits.
 STORAGE = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "int64": "<i8"}
+AGAIN = "pip install --force-reinstall numba-cuda"
 
 
 class Memory:
@@ -59,7 +60,7 @@ def probe() -> str | None:
     try:
         from numba import config
     except Exception as error:  # whatever breaks its import is the reason
-        return f"Numba cannot be imported: {error}"
+        return f"Numba cannot be imported: {error} (pip install --force-reinstall numba)"
     if getattr(config, "ENABLE_CUDASIM", False):
         return "Numba's simulator is on, which uses no GPU (unset NUMBA_ENABLE_CUDASIM)"
     missing = reasons.no_driver()
@@ -68,10 +69,11 @@ def probe() -> str | None:
     try:
         from numba import cuda
     except Exception as error:
-        said = " ".join(str(error).split())
-        again = "pip install --force-reinstall numba-cuda"
-        return f"numba-cuda cannot be imported: {said[:300]} ({again})"
-    return _reason(cuda)
+        return f"numba-cuda cannot be imported: {reasons.short(error)} ({AGAIN})"
+    try:
+        return _reason(cuda)
+    except Exception as error:
+        return f"numba-cuda fails: {reasons.short(error)} ({AGAIN})"
 
 
 def _reason(cuda: Any) -> str | None:
@@ -83,7 +85,7 @@ def _reason(cuda: Any) -> str | None:
             return reasons.NO_GPU
         if "NO_DEVICE" in text:
             return reasons.no_device()
-        return f"CUDA does not start: {text}"
+        return f"CUDA does not start: {text} ({reasons.STARTS})"
     if len(cuda.gpus) == 0:
         return reasons.no_device()
     reason = reasons.old_card(tuple(cuda.get_current_device().compute_capability))

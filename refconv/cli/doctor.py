@@ -11,6 +11,8 @@ import typer
 from ..errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ..harness.doctor import Report
 
 EPILOG = "Example: refconv doctor. For a bug report: refconv doctor --issue"
@@ -68,12 +70,10 @@ def show(report: Report) -> None:
     from .screen import line
 
     out = console()
-    word = "" if out.is_terminal else "{} "  # a pipe has no colour to tell what a sign means
     verdict = "failed" if report.exit_code else "warning" if report.of("warning") else "ok"
     line(out, report.headline, f"bold {STYLES[verdict]}")
     for state, text, fix in rows(report):
-        said = f"{MARKS[state]} {word.format(state)}{text}"
-        line(out, f"  {said}", STYLES[state] if state != "ok" else "")
+        line(out, f"  {mark(state, out)} {text}", STYLES[state] if state != "ok" else "")
         if fix:
             line(out, f"      fix: {fix}")
     line(
@@ -84,6 +84,13 @@ def show(report: Report) -> None:
     flush()
 
 
+def mark(state: str, out: Console) -> str:
+    """A sign, a word, or both: a pipe has no colour, and not every encoding has the signs."""
+    if not (out.encoding or "").lower().startswith("utf"):
+        return f"{state:<7}"
+    return MARKS[state] if out.is_terminal else f"{MARKS[state]} {state:<7}"
+
+
 def rows(report: Report) -> Iterator[tuple[str, str, str]]:
     """State, text and fix of every line: the findings, then the self-test."""
     for found in report.findings:
@@ -92,6 +99,10 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
     if equal:
         passes = " and ".join(next(t.passes for t in report.tests if t.state == "equal"))
         yield "ok", f"self-test: the cs231n example is exact, {passes}, on {', '.join(equal)}", ""
+    told = " ".join(found.text for found in report.findings)
+    above = [t.backend for t in report.tests if t.state == "skipped" and _first(t.text) in told]
+    if above:
+        yield "note", f"self-test: not run: {', '.join(above)} (see above)", ""
     for test in report.tests:
         if test.state == "wrong":
             text = f"self-test: {test.backend} on {test.device} is WRONG: {test.text}"
@@ -99,13 +110,17 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         elif test.state == "failed":
             text = f"self-test: {test.backend} on {test.device} does not run: {test.text}"
             yield "failed", text, _fix(test.backend)
-        elif test.state == "skipped":
+        elif test.state == "skipped" and test.backend not in above:
             yield "note", f"self-test: {test.backend} is not run: {test.text}", ""
 
 
+def _first(reason: str) -> str:
+    """A reason without what helps."""
+    return reason.rpartition(" (")[0] or reason
+
+
 def _fix(backend: str) -> str:
-    what = "torch's installation is at fault" if backend == "torch" else "please report it"
-    return f"{what}: refconv doctor --issue"
+    return "reinstall torch" if backend == "torch" else "refconv doctor --issue makes a bug report"
 
 
 def markdown(report: Report) -> Iterator[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -15,6 +13,8 @@ from refconv.backends import _cuda_cupy as gpu
 from refconv.backends import cuda_on_cpu, get, unavailable
 from refconv.backends._cuda_launch import Given
 from refconv.backends._cuda_slots import TABLE, slots
+
+from .machines import cupy
 
 CPU = "cuda-on-cpu"
 T = torch.nn.functional
@@ -148,35 +148,6 @@ def test_strides_of_another_shape(shape, strides, new, want) -> None:
     assert found is not None
     longer = [(s, f) for n, s, f in zip(new, want, found, strict=True) if n > 1]
     assert all(s == f for s, f in longer)
-
-
-class CUDARuntimeError(RuntimeError):
-    status = 0
-
-
-def cupy(driver=13000, status=0, count=1, capability=(9, 0), nvrtc=None, archs=(90,)):
-    """What stands for CuPy on a machine like this."""
-
-    def devices():
-        if status:
-            error = CUDARuntimeError(f"cudaError {status}")
-            error.status = status
-            raise error
-        return count
-
-    def version():
-        if nvrtc:
-            raise RuntimeError(nvrtc)
-        return 13, 0
-
-    major, minor = capability
-    runtime = SimpleNamespace(
-        driverGetVersion=lambda: driver, runtimeGetVersion=lambda: 13020, getDeviceCount=devices,
-        CUDARuntimeError=CUDARuntimeError, getDevice=lambda: 0,
-        getDeviceProperties=lambda i: {"major": major, "minor": minor},
-    )  # fmt: skip
-    compiler = SimpleNamespace(getVersion=version, getSupportedArchs=lambda: archs)
-    return SimpleNamespace(cuda=SimpleNamespace(runtime=runtime, nvrtc=compiler))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,24 +15,7 @@ from refconv import label
 from refconv.backends import get, numba_cuda
 from refconv.backends._numba_cuda_plans import View
 
-
-def cuda(error=None, count=1, capability=(9, 0), nvvm=None, driver=(13, 0)):
-    """What stands for numba.cuda on a machine like this."""
-
-    def compiler():
-        if nvvm:
-            raise ImportError(nvvm)
-
-    return SimpleNamespace(
-        cuda_error=lambda: error,
-        gpus=[0] * count,
-        get_current_device=lambda: SimpleNamespace(compute_capability=capability),
-        cudadrv=SimpleNamespace(
-            nvvm=SimpleNamespace(NVVM=compiler),
-            runtime=SimpleNamespace(get_version=lambda: (13, 0)),
-            driver=SimpleNamespace(get_version=lambda: driver),
-        ),
-    )
+from .machines import cuda
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from ... import __version__
 from ...backends import registry, unavailable
 from . import checkout, conflicts, gpus, libraries, limits, precision, selftest, usable, variables
 from .driver import Driver, look
-from .report import Finding, Report, Tested, cleaned, lines_of
+from .report import REPORT_IT, Finding, Report, Tested, cleaned, lines_of
 
 __all__ = ["Finding", "Report", "Tested", "examine"]
 
@@ -41,7 +40,7 @@ def examine(
     torch, driver = found.get("torch"), look()
     cores, threads = _cores(torch), torch.get_num_threads() if torch else 0
     usable_here = list(usable.check(named, bool(driver.gpus)))
-    with selftest.compiling(say) if "numba" in found else nullcontext([]) as compiled:
+    with selftest.compiling(say, "numba" in found) as compiled:
         tests = list(selftest.run(torch, named, everything))
     findings = [
         *_checked("libraries", lambda: libraries.check(found, failed)),
@@ -65,7 +64,7 @@ def _checked(topic: str, check: Callable[[], Iterator[Finding]]) -> list[Finding
         return list(check())
     except Exception as error:  # one broken check must not hide the others
         text = f"this check itself failed: {lines_of(error)}"
-        return [Finding("failed", topic, text, "please report it, with refconv doctor --issue")]
+        return [Finding("failed", topic, text, REPORT_IT)]
 
 
 def _cores(torch: Any) -> int:

@@ -80,7 +80,9 @@ def look(cuda: Any = None, nvml: Any = None) -> Driver:
     if status in (0, NO_DEVICE) and not count:
         return Driver(reasons.no_device(), knows, version)
     if status:
-        said = STARTS.get(status) or f"CUDA does not start: {_said(cuda, status)} (reboot)"
+        said = (
+            STARTS.get(status) or f"CUDA does not start: {_said(cuda, status)} ({reasons.STARTS})"
+        )
         return Driver(said, knows, version)
     return Driver("", knows, version, tuple(_gpu(cuda, nvml, i) for i in range(count)))
 

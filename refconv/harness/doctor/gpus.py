@@ -41,8 +41,7 @@ def _gpu(gpu: Gpu, driver: Driver, usable: bool) -> Iterator[Finding]:
     what = f"{gpu.index} {gpu.name} {gpu.sm}"
     old = reasons.old_card(gpu.capability)
     if old is not None:
-        fix = "use another GPU (CUDA_VISIBLE_DEVICES chooses), or the CPU backends"
-        yield Finding("warning" if usable else "failed", "GPU", f"{what}: {old}", fix)
+        yield reasoned("warning" if usable else "failed", "GPU", f"{what}: {old}")
     elif gpu.free is not None and gpu.free < LITTLE:
         fix = "nvidia-smi lists the processes that hold it; end them, or make batches smaller"
         yield Finding("warning", "GPU", f"{what}: only {room} · {knows}", fix)

@@ -59,11 +59,11 @@ def check(found: dict[str, Any], failed: dict[str, str]) -> Iterator[Finding]:
 
 def _more(module: Any) -> str:
     """Threads, and how they are run."""
-    if module.__name__ == "torch":
-        return f" ({module.get_num_threads()} threads)"
-    if module.__name__ == "numba":
-        return f" ({module.get_num_threads()} threads, layer {layer(module)})"
-    return ""
+    if module.__name__ == "numpy":
+        return ""
+    count = module.get_num_threads()
+    how = f", layer {layer(module)}" if module.__name__ == "numba" else ""
+    return f" ({count} thread{'s' * (count != 1)}{how})"
 
 
 def layer(numba: Any) -> str:

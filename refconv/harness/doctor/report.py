@@ -12,6 +12,7 @@ from typing import Any
 SCHEMA = "refconv.doctor/1"
 #: ``note``: something is not here, and nothing is wrong with that.
 STATES = ("ok", "note", "warning", "failed")
+REPORT_IT = "refconv doctor --issue makes a bug report"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Report:
             faults = f"{len(names)} fault{'s' * (len(names) != 1)}"
             more = f", {many}" if warnings else ""
             return f"✘ {faults}{more}: {', '.join(dict.fromkeys(names))}{rest}"
-        works = f"{len(equal)} of {len(equal)} compute the cs231n example exactly"
+        works = f"the cs231n example is exact on {len(equal)} of {len(equal)}"
         return f"✔ {f'works, {many}: ' if warnings else 'all right: '}{works}{rest}"
 
     def document(self) -> dict[str, Any]:
@@ -157,8 +158,9 @@ def lines_of(error: BaseException, most: int = 200) -> str:
     return f"{type(error).__name__}: {said[:most]}{'…' if len(said) > most else ''}"
 
 
-def reasoned(state: str, topic: str, reason: str) -> Finding:
-    """A backend's reason as a finding: what it says in parentheses last is the fix.
+def reasoned(state: str, topic: str, reason: str, otherwise: str = REPORT_IT) -> Finding:
+    """A backend's reason as a finding: what it says in parentheses last is the fix; ``otherwise``
+    is, where it says nothing.
 
     Example:
         >>> reasoned("note", "cupy", "CuPy is not installed (pip install it)").fix
@@ -166,5 +168,8 @@ def reasoned(state: str, topic: str, reason: str) -> Finding:
     """
     text, found, fix = reason.rpartition(" (")
     if not found or not reason.endswith(")"):
-        return Finding(state, topic, reason, "" if state in ("ok", "note") else "see above")
+        text, fix = (
+            reason,
+            "" if state in ("ok", "note") else otherwise,
+        )
     return Finding(state, topic, text, fix.removesuffix(")"))

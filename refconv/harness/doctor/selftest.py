@@ -109,13 +109,15 @@ def difference(found: dict[str, Any]) -> str:
 
 
 @contextmanager
-def compiling(say: Callable[[str], None]) -> Iterator[list[float]]:
-    """Counts what Numba compiles inside this block: how many functions, in a list of seconds; says
-    so once, when the first one begins.
+def compiling(say: Callable[[str], None], has_numba: bool) -> Iterator[list[float]]:
+    """Counts what Numba compiles inside this block: the seconds of each function; says so once,
+    when the first one begins.
     """
-    from numba.core import event
-
     taken: list[float] = []
+    if not has_numba:
+        yield taken
+        return
+    from numba.core import event
 
     class Listener(event.Listener):
         """Hears when a function's compilation begins and ends."""
