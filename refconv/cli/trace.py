@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,6 +57,10 @@ def command(
     ] = None,
     torch: Annotated[bool, typer.Option("--torch/--no-torch", help="Compare with torch.")] = True,
     once: Annotated[bool, typer.Option("--print", help="Print; take no keys.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the page of refconv learn with these numbers."),
+    ] = None,
     json: Annotated[
         str | None,
         typer.Option(metavar="[FILE]", help="As JSON, to stdout or FILE.json."),
@@ -65,7 +70,7 @@ def command(
     from ..learn import trace as tracing
     from . import trace_keys
     from .render import console, flush
-    from .trace_steps import Steps, index, run
+    from .trace_steps import Steps, index, run, write_page
 
     arrays = {name: _load(p) for name, p in (("input", x), ("weight", w), ("bias", b)) if p}
     value, digits = _number(got) if got is not None else (0.0, 0.0)
@@ -80,13 +85,15 @@ def command(
 
         mismatch = explain(found, value, digits)
     threads = _threads(found, kernel) if kernel else None
+    if html is not None:
+        print(f"page: {write_page(found, html)}", file=sys.stderr)
     if json is not None:
         from .emit import emit
 
         emit(json, _document(found, mismatch, threads))
     if json != "-":
         out = console()
-        if trace_keys.interactive() and not (once or json or mismatch or threads):
+        if trace_keys.interactive() and not (once or json or html or mismatch or threads):
             run(Steps(found, judge, code), out)
         else:
             _print(found, mismatch, threads, code, out)

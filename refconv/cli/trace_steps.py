@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
 from rich.text import Text
 
-from ..errors import RefconvError
+from ..errors import RefconvError, UsageError
 from ..learn.trace_cells import trace_at
 from ..learn.trace_code import excerpt, indices, line_of, loops, said
 from ..learn.trace_data import Trace, flat
 from ..learn.trace_show import lines
 
-KEYS = "[n]ext [p]rev [g]oto [f]ilter [i]m2col [c]ode [q]uit   ↑↓ product by product"
+KEYS = "[n]ext [p]rev [g]oto [f]ilter [i]m2col [c]ode [h]tml [q]uit   ↑↓ product by product"
+#: Where [h] writes the page.
+PAGE = Path("refconv-trace.html")
 
 
 class Steps:
@@ -58,6 +61,8 @@ class Steps:
             self.cursor = (self.cursor or 0) if self.code else None
         elif key == "g":
             self.typed = ""
+        elif key == "h":
+            self._html()
         return True
 
     def go(self, by: int) -> None:
@@ -99,6 +104,12 @@ class Steps:
         at[axis] = (at[axis] + 1) % p.output_shape[axis]
         self.move(at)
 
+    def _html(self) -> None:
+        try:
+            self.note = f"written: {write_page(self.trace, PAGE)}; open it in a browser"
+        except RefconvError as error:
+            self.note = str(error)
+
     def _type(self, key: str) -> None:
         assert self.typed is not None
         if key == "escape":
@@ -121,12 +132,27 @@ def index(text: str) -> tuple[int, ...]:
     Raises:
         UsageError: it is something else.
     """
-    from ..errors import UsageError
-
     try:
         return tuple(int(word) for word in text.replace(",", " ").split())
     except ValueError:
         raise UsageError(f"an output is written 0,0,1, got {text!r}") from None
+
+
+def write_page(trace: Trace, path: Path) -> Path:
+    """The page of ``refconv learn`` with this layer, these numbers and this output in it.
+
+    Raises:
+        UnsupportedError: the page has no such layer. UsageError: the file cannot be written.
+    """
+    from ..learn.page import build
+    from ..learn.trace_link import start
+
+    html = build.page(start(trace))
+    try:
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    return path
 
 
 def code_lines(trace: Trace, cursor: int | None) -> list[Text]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from math import prod
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
@@ -30,14 +31,14 @@ def lines(
         row: with the row of im2col's matrix.
     """
     room = width - 4
-    made = [verdict(trace), Text(f"  {what(trace)}")]
-    if isinstance(trace.problem, ConvProblem):
-        made += [Text(f"  {line}") for line in kernels(trace.problem)]
-    made += [Text(f"  {formula(trace)}")]
+    said = [what(trace)]
+    said += kernels(trace.problem) if isinstance(trace.problem, ConvProblem) else []
+    made = [verdict(trace)]
+    made += [Text(f"  {t}") for s in [*said, formula(trace)] for t in _broken(s, width - 2)]
     made += [_indented(line, 4) for line in grids(trace, room, cursor)]
     products = [Text(f"    {p}") for p in written(trace) if len(p) <= room]
     made += products if len(products) == len(trace.channels) <= WRITTEN else []
-    made += [Text(f"  {line}") for line in conclusions(trace)]
+    made += [Text(f"  {t}") for line in conclusions(trace) for t in _broken(line, width - 2)]
     if row and trace.kind == "conv":
         made.append(Text(f"  {im2col(trace, width - 2)}"))
     return [_cut(line, width) for line in made]
@@ -264,6 +265,15 @@ def im2col(trace: Trace, width: int = WIDTH) -> str:
     text = f"im2col row {row} of {rows}: {' | '.join(parts)}"
     tail = f" … ({len(trace.cells):,} numbers)"
     return text if len(text) <= width else text[: width - len(tail)].rstrip(" |") + tail
+
+
+def _broken(line: str, width: int) -> list[str]:
+    """A line that is too long goes on with its brackets on the next one, or between two words."""
+    if len(line) <= width:
+        return [line]
+    first, bracket, rest = line.rpartition("   (")
+    lines = [first.rstrip(), f"  ({rest}"] if bracket else [line]
+    return [t for s in lines for t in wrap(s, width, subsequent_indent="    ")]
 
 
 def _indented(line: Text, by: int) -> Text:

@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import time
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import refconv as rc
 from refconv.cli import main
 from refconv.cli.trace_keys import NAMES
 from refconv.cli.trace_steps import Steps
+from refconv.learn.trace_link import start
 from refconv.learn.trace_show import lines
 
 
@@ -189,6 +191,25 @@ def test_a_lit_product_is_never_folded_away():
         page = lines(found, 100, cursor)
         assert lit(page) == 2
         assert any(f"channel {cursor // 16} " in f"{line.plain} " for line in page)
+
+
+def test_the_page_gets_the_same_layer_numbers_and_output(capsys, tmp_path, monkeypatch):
+    """Of one's own numbers too; what the page has not is refused."""
+    address = {k: v[0] for k, v in parse_qs(start(rc.trace("cs231n", (1, 2, 0)))).items()}
+    assert (address["op"], address["kernel"], address["stride"]) == ("conv", "3,3", "2,2")
+    assert address["at"] == "0.1.2.0"
+    cells = dict(cell.split(":") for cell in address["edit_w"].split(";"))
+    assert (cells["1.2.2.2"], cells["0.0.1.1"], len(cells)) == ("1", "1", 54)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "nn.MaxPool2d(2)", "--html", "own.html")
+    assert (code, out[:2], err) == (0, "y[", "page: own.html\n")
+    assert "op=max&" in (tmp_path / "own.html").read_text()
+    steps = Steps(rc.trace("nn.Conv1d(2,2,3)"))
+    steps.press("h")
+    assert "the page shows two spatial axes" in text(steps)
+    steps = Steps(rc.trace("cs231n"))
+    steps.press("h")
+    assert (tmp_path / "refconv-trace.html").exists()
 
 
 def _until(fd, words, seconds=60):
