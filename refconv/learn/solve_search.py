@@ -152,8 +152,11 @@ def ranges(question: Question) -> str:
 
 
 def _tried(question: Question) -> Iterator[dict[str, int]]:
-    """Every combination of values to try (an output's size is computed, not tried)."""
-    names = [name for name in question.unknown if name != "out"]
+    """Every combination of values to try (an output's size is computed, not tried). A range may
+    depend on the numbers before it in this order.
+    """
+    order = ("kernel", "stride", "dilation", "padding", "output_padding", "size")
+    names = [name for name in order if name in question.unknown]
     alone = len(question.unknown) == 1
 
     def deeper(values: dict[str, int], rest: list[str]) -> Iterator[dict[str, int]]:
