@@ -14,6 +14,7 @@ import torch
 from refconv.backends import _cuda_emulator as emulator
 from refconv.backends import _cuda_source as source
 from refconv.backends._cuda_launch import Launch
+from refconv.backends._cuda_tensor_map import TensorMap, emulated
 
 #: The compiler's options for each.
 SANITIZERS = {
@@ -52,8 +53,8 @@ def run(
     left = bytearray((folder / "done").read_bytes())
     for array in arrays.values():
         size = array.numel() * array.element_size()
-        part = torch.frombuffer(left[:size], dtype=array.dtype) if size else array
-        array.copy_(part.view(array.shape))
+        if size:
+            _flat(array).copy_(torch.frombuffer(left[:size], dtype=array.dtype))
         del left[:size]
     return ran.stderr
 
@@ -102,7 +103,7 @@ def _job(launch: Launch, arrays: Mapping[str, torch.Tensor]) -> bytes:
     """The file that emulator/replay.h describes."""
     parts = [struct.pack("<q", len(arrays))]
     for array in arrays.values():
-        held = array.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        held = _flat(array).view(torch.uint8).numpy().tobytes()
         parts += [struct.pack("<q", len(held)), held]
     numbers = (*launch.grid, *launch.block, launch.shared, 0, len(launch.arguments))
     parts.append(struct.pack(f"<{len(numbers)}q", *numbers))
@@ -111,10 +112,18 @@ def _job(launch: Launch, arrays: Mapping[str, torch.Tensor]) -> bytes:
         if isinstance(argument, str):
             at = names.index(argument) if argument in arrays else -1
             parts += [struct.pack("<q", at), _NONE]
+        elif isinstance(argument, TensorMap):  # whose first bytes are the array's address
+            value = emulated(argument, 0)
+            parts += [struct.pack("<qq", names.index(argument.array), len(value)), value]
         else:
             value = argument if isinstance(argument, bytes) else struct.pack("<i", argument)
             parts += [_NONE, struct.pack("<q", len(value)), value]
     return b"".join(parts)
+
+
+def _flat(array: torch.Tensor) -> torch.Tensor:
+    """The array's elements as they lie in memory, without gaps in whatever order."""
+    return array.as_strided((array.numel(),), (1,), array.storage_offset())
 
 
 def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:

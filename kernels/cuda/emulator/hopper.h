@@ -41,6 +41,7 @@ inline void barrier_begin(Barrier *b, int arrivals) {
 }
 
 inline void arrive(Barrier *b, int bytes, const char *place) {
+  const Alone alone(b);
   Phases &p = phases(b, place);
   if (!p.pending) fail("%s: more arrivals than the barrier counts", place);
   p.bytes += bytes;
@@ -52,8 +53,14 @@ inline bool phase_over(void *b, unsigned parity) {
   return static_cast<Phases *>(b)->parity != parity;
 }
 
+inline void check(Barrier *b, const char *place) {
+  const Alone alone(b);
+  phases(b, place);
+}
+
 inline void wait_for_phase(Barrier *b, int parity, const char *place) {
-  wait_until(phase_over, &phases(b, place), static_cast<unsigned>(parity), place);
+  check(b, place);
+  wait_until(phase_over, b, static_cast<unsigned>(parity), place);
 }
 
 struct TensorCopy {
@@ -102,6 +109,7 @@ inline void copy_tensor(const Deferred &what) {
       for (int i = 0; i < m.box[1]; i++)
         copy_row(copy, rows++, {copy.at[0], copy.at[1] + i, copy.at[2] + j, 0});
   }
+  const Alone alone(copy.barrier);
   Phases &p = *reinterpret_cast<Phases *>(copy.barrier);
   p.bytes -= static_cast<int>(rows * m.box[0] * m.bytes);
   settle(p);
@@ -114,7 +122,7 @@ inline void copy_later(void *to, const TensorMap *map, const int (&at)[4], const
   if (map->windows != windows) fail("%s: the map is of the other kind", place);
   if (windows && (tap[0] < 0 || tap[0] > 255 || tap[1] < 0 || tap[1] > 255))
     fail("%s: an offset of windows has 8 bits", place);
-  phases(barrier, place);
+  check(barrier, place);
   TensorCopy copy{*map, start, barrier, {at[0], at[1], at[2], at[3]}, {tap[0], tap[1]}};
   Deferred deferred{copy_tensor, {}};
   std::memcpy(deferred.payload, &copy, sizeof copy);

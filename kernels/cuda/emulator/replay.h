@@ -3,7 +3,7 @@
 //
 // The file: the number of arrays, and of each its bytes; then grid, block, dynamic shared memory,
 // order, and the number of arguments, and of each an array's number and −1, or −1 and its bytes
-// (−1 and nothing: null). Numbers are long long, and a length stands before what it measures.
+// (−1 twice: null), or both: bytes that begin with the array's address. Numbers are long long, and a length stands before what it measures.
 #pragma once
 #include <cstdio>
 #include <cstdlib>
@@ -65,7 +65,7 @@ inline int replay(const char *from, const char *to, int (*launch)(const Request 
     const long long array = in.number(), size = in.number();
     values[i].resize(size < 0 ? sizeof(void *) : static_cast<size_t>(size));
     if (size >= 0) in.bytes(values[i].data(), values[i].size());
-    else if (array >= 0) std::memcpy(values[i].data(), &arrays[array].start, sizeof(void *));
+    if (array >= 0) std::memcpy(values[i].data(), &arrays[array].start, sizeof(void *));
     pointers[i] = values[i].data();
     sizes[i] = values[i].size();
   }

@@ -60,7 +60,17 @@ void exchange_done();
 void wait_until(bool (*condition)(void *, unsigned), void *object, unsigned argument,
                 const char *place);
 
-// Something asynchronous (a bulk copy): done as late as possible, when no thread can go on.
+// Around what threads do to an object that others wait for. Fibers take turns: nothing happens then.
+void lock(const void *object);
+void unlock(const void *object);
+struct Alone {
+  const void *object;
+  explicit Alone(const void *with) : object(with) { lock(object); }
+  ~Alone() { unlock(object); }
+};
+
+// Something asynchronous (a bulk copy): done as late as possible, when no thread can go on; by
+// threads of the system, which are not asked whether they can, at once.
 struct Deferred {
   void (*run)(const Deferred &);
   alignas(16) unsigned char payload[256];

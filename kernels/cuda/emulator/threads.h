@@ -1,6 +1,5 @@
 // threads.h — a block's threads as threads of the system, for ThreadSanitizer, which sees a race
-// whatever the order. Slow, and only what needs no scheduler: full warps, no asynchronous copies
-// in bulk. Part of runtime.cpp.
+// whatever the order. Slow, and only what needs no scheduler: full warps. Part of runtime.cpp.
 #pragma once
 #include <pthread.h>
 
@@ -17,6 +16,16 @@ struct Crew {
   void (*call)(const void *);
   const void *bound;
 } crew;
+
+// What guards an object that threads wait for, by its address: a lock for all of them would order
+// threads that a GPU does not.
+struct Door {
+  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+};
+Door doors[64];
+
+Door &door_of(const void *object) { return doors[reinterpret_cast<uintptr_t>(object) / 8 % 64]; }
 
 int lanes_of(int warp) {
   const int left = block.threads - warp * WARP;
@@ -81,11 +90,21 @@ const unsigned char *message_of(int lane) { return crew.threads[current->warp * 
 
 void exchange_done() { pthread_barrier_wait(&crew.warps[current->warp]); }
 
-void wait_until(bool (*)(void *, unsigned), void *, unsigned, const char *place) {
-  fail("%s: no waiting here", place);
+void lock(const void *object) { pthread_mutex_lock(&door_of(object).mutex); }
+
+void unlock(const void *object) {
+  pthread_cond_broadcast(&door_of(object).changed);
+  pthread_mutex_unlock(&door_of(object).mutex);
 }
 
-void defer(const Deferred &) { fail("no bulk copies here"); }
+void wait_until(bool (*condition)(void *, unsigned), void *object, unsigned argument, const char *) {
+  Door &door = door_of(object);
+  pthread_mutex_lock(&door.mutex);
+  while (!condition(object, argument)) pthread_cond_wait(&door.changed, &door.mutex);
+  pthread_mutex_unlock(&door.mutex);
+}
+
+void defer(const Deferred &what) { what.run(what); }
 
 void fail(const char *format, ...) {
   va_list arguments;

@@ -70,12 +70,14 @@ void multiply_tiles(const Tiles &t) {
   }
 }
 
+// Done by every lane before any goes on: the instruction is the warp's.
 inline void wait_for_products(int left) {
   std::vector<std::vector<Tiles>> &committed = products().committed;
   while (static_cast<int>(committed.size()) > left) {
     for (const Tiles &tiles : committed.front()) tiles.multiply(tiles);
     committed.erase(committed.begin());
   }
+  warp_barrier(~0u, "warpgroup_wait");
 }
 
 }  // namespace emulator
