@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["backends", "functional", "harness", "label", "nn", "oracle", "testing"],
+    submodules=["backends", "functional", "fused", "harness", "label", "nn", "oracle", "testing"],
     submod_attrs={
         "dispatch": ["choose"],
         "listing": ["algorithms"],

@@ -47,10 +47,11 @@ class DeviceCall:
 
     Args:
         choice: what runs (``dispatch.Choice``).
+        relu: the result is clamped at zero as it is stored (conv_fprop in CUDA C++ only).
     """
 
-    def __init__(self, problem: Any, slot: str, choice: Any) -> None:
-        self.problem, self.slot, self.choice = problem, slot, choice
+    def __init__(self, problem: Any, slot: str, choice: Any, relu: bool = False) -> None:
+        self.problem, self.slot, self.choice, self.relu = problem, slot, choice, relu
         self.user_shapes = problem.call(slot)[2]
         self.in_shapes, self.out_shapes = canonical(problem, slot)
         self.outputs, self.inputs = ARRAYS[slot]
@@ -106,7 +107,7 @@ class DeviceCall:
             shapes = {name: tuple(shapes[name]) for name in strides}
             plan: Callable[[Given], list[Launch]] = getattr(self.home, self.name)
             given = Given(
-                self.problem, self.slot, shapes, strides, multiprocessors, unaligned=unaligned
+                self.problem, self.slot, shapes, strides, multiprocessors, self.relu, unaligned
             )
             made = plan(given)
             found = self._launches[key] = [launch for launch in made if 0 not in launch.grid]

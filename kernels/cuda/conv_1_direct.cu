@@ -43,5 +43,5 @@ conv_fprop_direct(element *y, const element *x, const element *w, const element 
         for (int kw = kw0; kw < kw1; kw++)
           sum += load(row + (iw + kw * g.dilation_w) * g.x_w) * load(taps + kw * g.w_w);
       }
-  store(y + n * g.y_n + oc * g.y_k + od * g.y_d + oh * g.y_h + ow * g.y_w, sum);
+  store(y + n * g.y_n + oc * g.y_k + od * g.y_d + oh * g.y_h + ow * g.y_w, finished(sum));
 }

@@ -84,5 +84,5 @@ conv_fprop_shared(element *y, const element *x, const element *w, const element 
   element *out = y + n * g.y_n + oc0 * g.y_k + oh * g.y_h + ow * g.y_w;
 #pragma unroll
   for (int j = 0; j < CHANNELS; j++)
-    if (j < count) store(out + j * g.y_k, sum[j]);
+    if (j < count) store(out + j * g.y_k, finished(sum[j]));
 }

@@ -10,8 +10,8 @@
 //
 // A block of 256 threads has 128x128 sums, 8x8 a thread; small problems have smaller tiles, so that
 // there are blocks enough. Taps outside x are zeros (outside.cuh). The epilogue adds the bias and
-// may clamp at zero (RELU), which saves a pass over y. y is written through shared memory: along
-// pixels in NCHW, along channels in channels_last, always coalesced.
+// may clamp at zero (RELU, types.cuh), which saves a pass over y. y is written through shared
+// memory: along pixels in NCHW, along channels in channels_last, always coalesced.
 //
 // Predicted, for ResNet-50's 3x3 64 to 64 channels at 56x56, N=256, float, on an H200 (128x64 tiles,
 // 128 threads): 59 GFLOP in 0.88 ms at best; x comes 9 times from L1 and L2, once from DRAM (206
@@ -22,16 +22,13 @@
 // Still slow: float's own units, where tensor cores have many times their rate; NCHW's x is loaded
 // element by element; depth is taken 8 at a time, so few channels of a group (3, or 1) fill little.
 //
-// Macros: those of gemm_tile.cuh; X_LAST, Y_LAST: the channel is the dense axis of x, of y; RELU.
+// Macros: those of gemm_tile.cuh; X_LAST, Y_LAST: the channel is the dense axis of x, of y.
 #include "geometry.cuh"
 #include "gemm_tile.cuh"
 
 #ifndef X_LAST
 #define X_LAST 0
 #define Y_LAST 0
-#endif
-#ifndef RELU
-#define RELU 0
 #endif
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
@@ -76,7 +73,6 @@ conv_fprop_igemm(element *y, const element *x, const element *w, const element *
   write_tile<!Y_LAST>(sum, tiles, [&](int m, int j, accumulator v) {
     if (j >= count || pixels[m] < 0) return;
     if (b) v += load(b + (oc0 + j) * g.b_k);
-    if (RELU && v < 0) v = 0;  // NaN stays
-    store(y + pixels[m] + (oc0 + j) * g.y_k, v);
+    store(y + pixels[m] + (oc0 + j) * g.y_k, finished(v));
   });
 }

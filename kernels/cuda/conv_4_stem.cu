@@ -147,7 +147,7 @@ conv_fprop_stem(element *y, const element *x, const element *w, const element *b
     for (int j = 0; j < SUMS_K; j++) {
       const accumulator bias = b && j < count ? load(b + (oc + j) * g.b_k) : 0;
 #pragma unroll
-      for (int i = 0; i < SUMS_H; i++) sum[i][j] += bias;
+      for (int i = 0; i < SUMS_H; i++) sum[i][j] = finished(sum[i][j] + bias);
     }
 #pragma unroll
     for (int i = 0; i < SUMS_H; i++) {

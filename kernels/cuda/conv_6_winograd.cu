@@ -176,7 +176,7 @@ winograd_output(element *y, const accumulator *m, const element *x, const elemen
     const int oh = t.y * OUT + i, ow = t.x * OUT + j;
     if (oh >= g.OH || ow >= g.OW) return;
     if (!(v - v == 0)) lost |= 1u << (i * OUT + j);
-    store(to + oh * g.y_h + ow * g.y_w, v + bias);
+    store(to + oh * g.y_h + ow * g.y_w, finished(v + bias));
   });
   if (lost == 0) return;
 #pragma unroll 1
@@ -184,6 +184,6 @@ winograd_output(element *y, const accumulator *m, const element *x, const elemen
     const int oh = t.y * OUT + o / OUT, ow = t.x * OUT + o % OUT;
     if (lost >> o & 1)
       store(to + oh * g.y_h + ow * g.y_w,
-            bias + output_directly(x + t.n * g.x_n, w + g.w_first, g, k, oh, ow));
+            finished(bias + output_directly(x + t.n * g.x_n, w + g.w_first, g, k, oh, ow)));
   }
 }

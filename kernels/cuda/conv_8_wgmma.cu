@@ -114,7 +114,7 @@ conv_fprop_wgmma(element *y, const element *x, const element *w, const element *
       float v = sum[i];
       if (b && k < g.columns) v += load(b + (group * g.columns + k) * g.b_k);
       odd |= !is_finite(v);
-      store(tiles + staged(m, column), v);
+      store(tiles + staged(m, column), is_finite(v) ? finished(v) : v);
     }
   }
   finish(y, x, w, b, g, tiles, m0, group, n0, odd);

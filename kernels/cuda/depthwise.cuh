@@ -91,12 +91,12 @@ __device__ __forceinline__ void depthwise(element *out, const Side &to, const el
     if (finite) {
       element values[COLUMNS];
 #pragma unroll
-      for (int i = 0; i < COLUMNS; i++) store(values + i, sum[j][i]);
+      for (int i = 0; i < COLUMNS; i++) store(values + i, finished(sum[j][i]));
       store_row(row, to.w, values, to.W - w0);
     } else {
 #pragma unroll 1
       for (int i = 0; i < COLUMNS && w0 + i < to.W; i++)
-        store(row + i * to.w, bias + exact(n, c, h, w0 + i));
+        store(row + i * to.w, finished(bias + exact(n, c, h, w0 + i)));
     }
   }
 }

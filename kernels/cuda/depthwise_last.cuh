@@ -83,7 +83,7 @@ __device__ __forceinline__ void depthwise(element *out, const Side &to, const el
       if (h >= to.H || at >= to.W) continue;
       element values[VECTOR];
 #pragma unroll
-      for (int k = 0; k < VECTOR; k++) store(values + k, sum[j][i][k]);
+      for (int k = 0; k < VECTOR; k++) store(values + k, finished(sum[j][i][k]));
       Values<element>::store(out + p.n * to.n + p.channel * to.c + h * to.h + at * to.w, to.c,
                              values, count);
     }

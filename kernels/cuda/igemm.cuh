@@ -148,7 +148,7 @@ __device__ __forceinline__ void igemm_tile(element *y, const element *x, const e
         float v = sum[i][j][e];
         if (b && k < g.columns) v += load(b + (group * g.columns + k) * g.b_k);
         odd |= !is_finite(v);
-        store(tiles + staged(m, column), v);
+        store(tiles + staged(m, column), is_finite(v) ? finished(v) : v);
       }
   finish(y, x, w, b, g, tiles, m0, group, n0, odd);
 }

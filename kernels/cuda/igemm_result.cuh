@@ -91,7 +91,7 @@ __device__ __forceinline__ void finish(element *y, const element *x, const eleme
       element *held = tiles + staged(m, column);
       if (p.n >= g.N || k >= g.columns || is_finite(load(held))) continue;
       const float bias = b ? load(b + (group * g.columns + k) * g.b_k) : 0;
-      store(held, bias + again(x, w, g, p, group, k));
+      store(held, finished(bias + again(x, w, g, p, group, k)));
     }
     __syncthreads();
   }

@@ -3,6 +3,7 @@
 // A file is compiled for one element type: -DELEMENT=float32, float64, float16 or bfloat16, named as
 // refconv names dtypes. 16-bit elements are bits in memory; arithmetic is in float, and a result is
 // rounded once, when stored. -DOFFSET=int32, or int64 where an array reaches over 2^31 elements.
+// -DRELU=1: a convolution stores no negative result, which saves who wants that a pass over y.
 #pragma once
 #include "device.cuh"
 
@@ -11,6 +12,9 @@
 #endif
 #ifndef OFFSET
 #define OFFSET int64
+#endif
+#ifndef RELU
+#define RELU 0
 #endif
 
 using float32 = float;
@@ -45,3 +49,5 @@ template <> struct Narrow<bfloat16> {
 
 __device__ __forceinline__ accumulator load(const element *p) { return widen(*p); }
 __device__ __forceinline__ void store(element *p, accumulator v) { *p = Narrow<element>::of(v); }
+// A result as it is stored; NaN stays.
+__device__ __forceinline__ accumulator finished(accumulator v) { return RELU && v < 0 ? 0 : v; }

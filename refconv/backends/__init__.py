@@ -94,6 +94,7 @@ class Backend:
         launch: runs a kernel on its arrays and numbers.
         execute: where a kernel is a plan function instead: runs the launches that it gives, on
             the user's arrays as they are (``device_call``).
+        fuses: whether every convolution can clamp its result at zero as it stores it (``fused``).
     """
 
     name: str
@@ -104,6 +105,7 @@ class Backend:
     probe: Callable[[], str | None]
     launch: Callable[[Kernel, tuple[Any, ...]], None] = _never
     execute: Execute | None = None
+    fuses: bool = False
 
     def home(self, name: str) -> tuple[Any, str]:
         """The module (imported now) and the function's name of a kernel ``module:function``."""

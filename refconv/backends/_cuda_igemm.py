@@ -38,7 +38,7 @@ def fprop_igemm(given: Given) -> list[Launch]:
         conv_launch(
             given, "conv_3_igemm.cu", "conv_fprop_igemm", (*"yxwb", int(quads_x), int(quads_w)),
             grid, (threads(m, tile_n), 1, 1), TILE_M=m, TILE_N=tile_n, X_LAST=int(x_last),
-            Y_LAST=int(last(given, "y")), RELU=int(given.relu),
+            Y_LAST=int(last(given, "y")),
         )
     ]  # fmt: skip
 

@@ -49,8 +49,8 @@ class Given:
             entry.
         strides: of the same, in elements; of any sign and order.
         multiprocessors: of the GPU.
-        relu: the result is clamped at zero before it is stored (NaN stays); asked for only of plans
-            that have it, ``fprop_igemm`` so far.
+        relu: the result is clamped at zero before it is stored (NaN stays); all steps of
+            conv_fprop have it.
         unaligned: the arrays that do not begin at a multiple of 16 bytes.
     """
 
@@ -142,8 +142,16 @@ def size_of_sums(problem: Any) -> int:
 
 
 def types(given: Given) -> tuple[tuple[str, str], ...]:
-    """The macros that every kernel takes: its element type, and the type of offsets."""
-    return ("ELEMENT", given.problem.dtype), ("OFFSET", "int64" if given.wide else "int32")
+    """The macros that every kernel takes: its element type, and the type of offsets; and what some
+    results are clamped by.
+    """
+    offset = "int64" if given.wide else "int32"
+    return ("ELEMENT", given.problem.dtype), ("OFFSET", offset), *relu(given)
+
+
+def relu(given: Given) -> tuple[tuple[str, str], ...]:
+    """The macro of ``Given.relu``, where it is asked for."""
+    return (("RELU", "1"),) if given.relu else ()
 
 
 #: Of an array that a call does not have.

@@ -14,7 +14,7 @@ from itertools import product
 from math import gcd, prod
 from typing import Any
 
-from ._cuda_launch import Given, Launch, Triple, blocks, types
+from ._cuda_launch import Given, Launch, Triple, blocks, relu, types
 
 #: Bytes of a row of a tile in shared memory, and stages of the pipeline.
 ROW, STAGES = 64, 4
@@ -254,10 +254,10 @@ def _product(
         "BLOCK_M": height, "BLOCK_N": width, "WARPS_M": along, "WARPS_N": across,
         "STAGES": STAGES, "BLOCKS": limit, "Y_LAST": int(last), "TERMS": terms,
     }  # fmt: skip
+    defined = (*offsets_of(given, x.reach, w.reach), *((m, str(v)) for m, v in macros.items()))
     grid = (blocks(rows, height) * blocks(s.columns, width) * groups, 1, 1)
     return Launch(
-        *kernel, (*offsets_of(given, x.reach, w.reach), *((m, str(v)) for m, v in macros.items())),
-        grid, (along * across * 32, 1, 1),
+        *kernel, (*defined, *relu(given)), grid, (along * across * 32, 1, 1),
         (result, x.argument, w.argument, "b", gemm(given, x, w, s)),
         tile_bytes(tile, vector(given.problem), last),
     )  # fmt: skip

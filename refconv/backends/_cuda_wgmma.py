@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from ._cuda_launch import Given, Launch, blocks
+from ._cuda_launch import Given, Launch, blocks, relu
 from ._cuda_mma import (
     Rows,
     Shape,
@@ -47,7 +47,8 @@ def fprop(given: Given) -> list[Launch]:
     last = lies_in_chunks(given, "y", 1) and columns % vector(problem) == 0
     macros = {"BLOCK_M": HEIGHT, "BLOCK_N": width, "STAGES": STAGES, "Y_LAST": int(last)}
     reaches = (x.reach, w.reach)
-    defined = (*offsets_of(given, *reaches), *((m, str(v)) for m, v in macros.items()))
+    numbers_of = ((m, str(v)) for m, v in macros.items())
+    defined = (*offsets_of(given, *reaches), *numbers_of, *relu(given))
     grid = (blocks(rows, HEIGHT) * blocks(columns, width) * groups, 1, 1)
     launch = Launch(
         "conv_8_wgmma.cu", "conv_fprop_wgmma", defined, grid, (288, 1, 1),

@@ -22,4 +22,5 @@ BACKEND = Backend(
     slots=slots(),
     probe=probe,
     execute=emulator.execute,
+    fuses=True,
 )

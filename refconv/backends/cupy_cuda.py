@@ -14,4 +14,5 @@ BACKEND = Backend(
     slots=slots(gpu.gpu),
     probe=gpu.probe,
     execute=gpu.execute,
+    fuses=True,
 )
