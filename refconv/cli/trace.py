@@ -122,7 +122,7 @@ def _judge(wanted: bool, found: Trace) -> Any:
 def _print(found: Trace, mismatch: Mismatch | None, threads: Any, code: bool, out: Any) -> None:
     from rich.text import Text
 
-    from ..learn.trace_show import lines
+    from ..learn.trace_show import heading, lines
     from .render import PLAIN
     from .trace_steps import code_lines
 
@@ -131,7 +131,7 @@ def _print(found: Trace, mismatch: Mismatch | None, threads: Any, code: bool, ou
     width = min(out.width, 100) if out.is_terminal else 100
     made = [] if mismatch is None else [Text(t) for t in mismatch.lines()]
     cursor = next((i for i, c in enumerate(found.cells) if c.state == "inside"), None)
-    made += lines(found, width, cursor if code else None)
+    made += heading(found, width) if threads else lines(found, width, cursor if code else None)
     made += code_lines(found, cursor) if code else []
     made += [] if threads is None else threads.lines(width)
     for line in made:

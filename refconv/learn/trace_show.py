@@ -21,6 +21,15 @@ WIDTH = 100
 WRITTEN, SUMMED = 4, 8
 
 
+def heading(trace: Trace, width: int = WIDTH) -> list[Text]:
+    """What stands above the window: the verdict, the problem, the formula."""
+    said = [what(trace)]
+    said += kernels(trace.problem) if isinstance(trace.problem, ConvProblem) else []
+    made = [verdict(trace)]
+    made += [Text(f"  {t}") for s in [*said, formula(trace)] for t in _broken(s, width - 2)]
+    return [_cut(line, width) for line in made]
+
+
 def lines(
     trace: Trace, width: int = WIDTH, cursor: int | None = None, *, row: bool = True
 ) -> list[Text]:
@@ -30,11 +39,7 @@ def lines(
         cursor: the tap that is lit.
         row: with the row of im2col's matrix.
     """
-    room = width - 4
-    said = [what(trace)]
-    said += kernels(trace.problem) if isinstance(trace.problem, ConvProblem) else []
-    made = [verdict(trace)]
-    made += [Text(f"  {t}") for s in [*said, formula(trace)] for t in _broken(s, width - 2)]
+    room, made = width - 4, heading(trace, width)
     made += [_indented(line, 4) for line in grids(trace, room, cursor)]
     products = [Text(f"    {p}") for p in written(trace) if len(p) <= room]
     made += products if len(products) == len(trace.channels) <= WRITTEN else []

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import refconv as rc
+from refconv.backends import _cuda_emulator as emulator
 from refconv.cli import main
 from refconv.cli.trace_keys import NAMES
 from refconv.cli.trace_steps import Steps
@@ -254,3 +255,18 @@ def test_a_real_terminal_takes_keys():
 def test_keys_have_names():
     assert NAMES[b"\x1b[C"] == "right"
     assert NAMES[b""] == "q"
+
+
+def test_the_thread_of_a_kernel(capsys):
+    """Block, thread and loads, in text and as JSON; without the window, to fit one screen."""
+    if emulator.compiler() is None:
+        pytest.skip("there is no C++ compiler")
+    argv = ["cs231n", "--at", "1,1,1", "--kernel", "cuda", "--no-torch"]
+    code, out, _ = run(capsys, *argv)
+    assert code == 0
+    assert "y[1,1,1] is written by block 1,0,0, thread 4,0,0: warp 0, lane 4" in out
+    assert "it reads x 27, w 27, b 1; it writes y 1" in out
+    assert max(map(len, out.splitlines())) <= 100
+    _, out, _ = run(capsys, *argv, "--json")
+    kernel = json.loads(out)["kernel"]
+    assert (kernel["block"], kernel["thread"], kernel["own"]) == ([1, 0, 0], [4, 0, 0], 27)
