@@ -25,7 +25,7 @@ from torch.utils import _pytree
 
 from ..errors import ShapeError
 from ..ops import OPS
-from .captured import ALIASES, POINTWISE, Array, Capture, Op
+from .captured import ALIASES, FACTORIES, POINTWISE, Array, Capture, Op
 
 #: Parameters of a model that is run on real numbers, at most.
 MOST = 200_000_000
@@ -39,7 +39,8 @@ def capture(make: Callable[[str], torch.nn.Module], inputs: Sequence[Array]) -> 
     found = _run(on_meta(make("meta")), inputs, "meta")
     if found.error is None or not needs_values(found.error):
         return found
-    reason = str(found.error).strip().splitlines()[0]
+    call = found.failed.name if found.failed else type(found.error).__name__
+    reason = f"{call} in {found.where}"
     if sum(found.parameters.values()) > MOST:
         found.values = f"{reason}; too large to be run on real numbers"
         return found
@@ -229,7 +230,7 @@ class _Recorder(TorchFunctionMode):
         if name in ALIASES:
             for tensor in made:
                 self._keep(tensor, self.array(args[0]))
-        elif op.inputs:
+        elif op.inputs and name not in FACTORIES:
             self._done(op, made)
         else:  # of weights and constants alone
             names = tuple(dict.fromkeys(n for array in op.arrays for n in array.names))
@@ -254,6 +255,11 @@ class _Recorder(TorchFunctionMode):
             if x.shape[-1:] != w.shape[-1:]:
                 raise ShapeError(f"linear: the weight takes {w.shape[-1]}, got {x.shape[-1:]}")
             return torch.empty((*x.shape[:-1], *w.shape[:-1]), dtype=getattr(torch, x.dtype))
+        if op.name == "batch_norm" and len(op.inputs) == 1:
+            x, *statistics = op.arrays
+            fits = len(x.shape) > 1 and all(a.shape == x.shape[1:2] for a in statistics)
+            if fits and prod(x.shape) > x.shape[1]:  # else torch says what is wrong
+                return torch.empty(x.shape, dtype=getattr(torch, x.dtype))
         if op.name not in OPS or op.given.get("return_indices"):
             return None
         problem = op.problem()
@@ -266,6 +272,8 @@ class _Recorder(TorchFunctionMode):
 
     def array(self, tensor: torch.Tensor) -> Array:
         """What is known of a tensor."""
+        if torch.nn.parameter.is_lazy(tensor):
+            return Array((), "lazy")
         found = self.known.get(id(tensor))
         if found is None:
             return Array(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
@@ -316,7 +324,7 @@ def _name(func: Any) -> str:
     if name.startswith("__") and name.endswith("__"):
         short = name.strip("_")
         return short.removeprefix("r") if short in ("radd", "rsub", "rmul", "rdiv") else short
-    return name
+    return name.partition(".")[0]  # an overload of an operator: mul.default
 
 
 def _stay(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
