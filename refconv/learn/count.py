@@ -10,18 +10,18 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UnsupportedError, UsageError
 from ..notation import Problem, input_shape
 from ..problem import ConvProblem
-from .layers import ANY, Layer, is_module, layers
+from .layers import ANY, Layer, is_module, layers, model
 
 
 def params(what: Any) -> int:
     """Learnable numbers: weights and biases.
 
     Args:
-        what: a problem, a label, torch code (no input's shape is needed), a list of these, or any
-            torch module; what a module uses twice counts once.
+        what: a problem, a label, torch code (no input's shape is needed), a list of these, any
+            torch module, or a model by name; what a module uses twice counts once.
 
     Raises:
         UsageError: this is no layer.
@@ -32,6 +32,8 @@ def params(what: Any) -> int:
     """
     if is_module(what):
         return sum(parameter.numel() for parameter in what.parameters())
+    if (rows := model(what)) is not None:
+        return rows.params
     return sum(layer.params for layer in layers(what))
 
 
@@ -47,7 +49,8 @@ def macs(what: Any, in_shape: Any = None, *, padding: bool = True) -> int:
             convolution, those whose place is cropped away).
 
     Raises:
-        UsageError: this is no chain of layers, or the input's shape is missing.
+        UsageError: this is no layer and no model, or the input's shape is missing.
+        UnsupportedError: the model has an op whose multiplies are not counted.
 
     Example:
         >>> macs("nn.Conv2d(1,1,3,padding=1)", "1x5x5")
@@ -55,6 +58,11 @@ def macs(what: Any, in_shape: Any = None, *, padding: bool = True) -> int:
         >>> macs("nn.Conv2d(1,1,3,padding=1)", "1x5x5", padding=False)
         169
     """
+    if (rows := model(what, in_shape)) is not None:
+        if rows.uncounted:
+            named = ", ".join(rows.uncounted)
+            raise UnsupportedError(f"the multiplies of {named} are not counted, so there is no sum")
+        return rows.macs if padding else rows.inside
     found = layers(what, in_shape)
     sized = [layer.op for layer in found if not isinstance(layer.op, str)]
     if any(ANY in input_shape(problem) for problem in sized):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import checks, label
-from ..errors import UsageError
+from ..errors import ShapeError, UsageError
 from ..notation import Problem, input_shape, shape
 from ..notation_torch import MODULES, arguments, signature
 from ..problem import Size
@@ -84,6 +84,35 @@ def layers(what: Any, in_shape: Any = None) -> tuple[Layer, ...]:
     return tuple(made)
 
 
+def model(what: Any, in_shape: Any = None) -> Any:
+    """The rows of ``explain_model``, if ``what`` is more than a chain of layers: a module with a
+    forward of its own, ``file.py:Class``, ``lenet``; else None.
+
+    Raises:
+        UsageError: there is no such model, or its input's shape is needed.
+        ShapeError: it stops on this shape.
+    """
+    if not _is_model(what):
+        return None
+    from .explain_model import explain_model
+
+    found = explain_model(what, [] if in_shape is None else [in_shape])
+    if found.stop is not None:
+        raise ShapeError(f"{found.title} stops in {found.stop.where}: {found.stop.line}")
+    return found.rows
+
+
+def _is_model(what: Any) -> bool:
+    if isinstance(what, str) and "(" not in what:
+        from .explain import layer_spec
+
+        return layer_spec(what.strip()) is None
+    if is_module(what) or part_name(what) == "Sequential":
+        known = POINTWISE | GLOBAL | MODULES.keys()
+        return any(part_name(part) not in known for part in _parts(what))
+    return False
+
+
 def is_module(what: Any) -> bool:
     """Whether this is a torch module; torch is not imported to find out."""
     return any(base.__module__ == "torch.nn.modules.module" for base in type(what).__mro__)
@@ -131,7 +160,10 @@ def _layer(part: Any, known: Size | None) -> Layer:
             known = (checks.number(name, "in_channels", channels), *(ANY,) * MODULES[name][1])
         problem = label.read(text, in_shape=known)
     elif isinstance(part, str):
-        text, problem = part, label.read(part, in_shape=known)
+        from .explain import layer_spec
+
+        text = (None if "(" in part else layer_spec(part.strip())) or part
+        problem = label.read(text, in_shape=known)
     elif hasattr(part, "forward_slot"):
         text, problem = label.format(part), part
         if known not in (None, input_shape(part)):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import groupby
 from math import gcd, lcm
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..errors import UnsupportedError, UsageError
 from ..notation import Problem
 from ..problem import PoolProblem
 from .arithmetic import Axis, axes
-from .layers import ANY, Layer, layers
+from .layers import ANY, Layer, layers, model
 from .shown import Shown
 
 Hull = tuple[int, int] | None
@@ -157,13 +158,15 @@ class ReceptiveField(Shown):
 
     @property
     def text(self) -> str:
-        """The field, and how it grew, layer by layer."""
+        """The field, and each layer behind which it is another."""
         first = f"receptive field {self.line}"
+        if self.layers and self.name != self.layers[-1].name:
+            first += f", behind {self.name}"
         if self.axes is not None:
             first += f"; output 0 starts at {_many(self.start)}, centre {_many(self.centre)}"
-        width = max((len(layer.name) for layer in self.layers), default=0)
-        rows = [f"  {layer.name:{width}}  {layer.line}" for layer in self.layers]
-        return "\n".join([first, *rows])
+        grown = [next(same) for _, same in groupby(self.layers, key=lambda layer: layer.line)]
+        width = max((len(layer.name) for layer in grown), default=0)
+        return "\n".join([first, *(f"  {layer.name:{width}}  {layer.line}" for layer in grown)])
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers by name, for JSON."""
@@ -178,14 +181,20 @@ class ReceptiveField(Shown):
 
 
 def receptive_field(what: Any, in_shape: Any = None) -> ReceptiveField:
-    """What one output cell sees of the input, behind the last layer of a chain.
+    """What one cell sees of the input, behind the last layer that has positions.
+
+    Behind a flattening, a linear layer or a pooling to one cell all of the input is seen; the field
+    is that of the layer before.
 
     Args:
-        what: a chain of layers, as ``layers.layers`` takes it; or the nodes of a graph, in order.
-        in_shape: the input's shape; needed where windows depend on it (adaptive pooling).
+        what: a chain of layers, as ``layers.layers`` takes it; a model, as ``explain`` takes it; or
+            the nodes of a graph, in order.
+        in_shape: the input's shape; of a chain it is needed only where windows depend on it
+            (adaptive pooling).
 
     Raises:
-        UsageError: no chain of layers, or the size is needed.
+        UsageError: no chain of layers and no model, or the shape is needed.
+        ShapeError: a layer does not take what it gets.
 
     Example:
         >>> lenet = ["nn.Conv2d(3,6,5)", "nn.MaxPool2d(2)", "nn.Conv2d(6,16,5)", "nn.MaxPool2d(2)"]
@@ -196,27 +205,35 @@ def receptive_field(what: Any, in_shape: Any = None) -> ReceptiveField:
           nn.Conv2d(6,16,5)  14, stride 2
           nn.MaxPool2d(2)    16, stride 4
     """
-    if isinstance(what, Sequence) and what and all(isinstance(each, Node) for each in what):
-        nodes = list(what)
+    if (rows := model(what, in_shape)) is not None:
+        shown = [replace(row.field, name=row.op) for row in rows.shown]
     else:
-        nodes = [
-            Node(_step(layer), (index - 1,), layer.text)
-            for index, layer in enumerate(layers(what, in_shape))
-        ]
-    if not nodes:
+        if isinstance(what, Sequence) and what and all(isinstance(each, Node) for each in what):
+            nodes = list(what)
+        else:
+            chain = enumerate(layers(what, in_shape))
+            nodes = [Node(_step(layer), (index - 1,), layer.text) for index, layer in chain]
+        found = fields(nodes)
+        shown = [
+            field for node, field in zip(nodes, found, strict=True) if node.op != "pointwise"
+        ] or found
+    if not shown:
         raise UsageError("a receptive field needs a layer at least")
-    found = fields(nodes)
-    shown = [field for node, field in zip(nodes, found, strict=True) if node.op != "pointwise"]
-    return replace(found[-1], layers=tuple(shown))
+    local = [field for field in shown if not field.whole]
+    return replace((local or shown)[-1], layers=tuple(shown))
 
 
 def _step(layer: Layer) -> Problem | str:
     """What a layer of a chain is to ``fields``."""
-    if isinstance(layer.op, PoolProblem) and layer.op.adaptive and ANY in layer.op.in_size:
-        if set(layer.op.out_size) == {1}:
-            return "global"
+    op = layer.op
+    if (
+        isinstance(op, PoolProblem)
+        and op.adaptive
+        and ANY in op.in_size
+        and set(op.out_size) != {1}
+    ):
         raise UsageError(f"{layer.text}: its windows depend on the input's size: give in_shape")
-    return layer.op
+    return op
 
 
 def fields(nodes: Sequence[Node], source: int = 0) -> list[ReceptiveField]:
@@ -261,6 +278,8 @@ def _behind(node: Node, read: ReceptiveField) -> ReceptiveField:
     if node.op == "global":
         return WHOLE
     steps = node.op if isinstance(node.op, tuple) else axes(node.op)  # type: ignore[arg-type]
+    if steps and all(axis.adaptive and axis.out == 1 for axis in steps):
+        return WHOLE
     before = read.axes or (Field(),) * len(steps)
     if len(steps) != len(before):
         return _unknown(f"an op over {len(steps)} axes behind one over {len(before)}")

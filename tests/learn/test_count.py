@@ -122,7 +122,7 @@ def test_questions_that_have_no_answer_say_why():
     with pytest.raises(UsageError, match="does not say how large its input is: give in_shape"):
         macs("nn.Conv2d(3,6,5)")
     with pytest.raises(UsageError, match=r"a layer is a problem, .* got LSTM"):
-        macs(torch.nn.LSTM(3, 3), "3x3")
+        macs([torch.nn.LSTM(3, 3)], "3x3")
     with pytest.raises(UsageError, match="got int"):
         params(3)
     with pytest.raises(UsageError, match="it takes in_features, out_features, bias"):

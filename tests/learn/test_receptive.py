@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from refconv import label
-from refconv.errors import UsageError
+from refconv.errors import ShapeError, UsageError
 from refconv.learn.arithmetic import Axis
+from refconv.learn.count import macs, params
 from refconv.learn.receptive import Field, Node, fields, receptive_field
 
 SIZE = 160
@@ -99,7 +100,7 @@ def test_branches_see_the_union(before, stride, reach, dilation):
     judged(x, y, field)
 
 
-@pytest.mark.parametrize(("size", "out"), [(10, 4), (7, 3), (12, 4), (5, 8), (6, 1)])
+@pytest.mark.parametrize(("size", "out"), [(10, 4), (7, 3), (12, 4), (5, 8), (6, 2)])
 def test_adaptive_windows(size, out):
     """Also where the output's size does not divide the input's."""
     x = torch.ones(1, 1, size, dtype=torch.float64, requires_grad=True)
@@ -151,6 +152,27 @@ def test_lenet_layer_by_layer():
     odd = receptive_field(nodes)
     assert (odd.size, odd.stride, odd.start) == ((5, 3), 1, -2)
     assert odd.line == "5x3, stride 1"
+
+
+def test_a_model_with_a_forward_of_its_own():
+    """LeNet by its name: the field is that before the flattening; functional pooling counts."""
+    found = receptive_field("lenet", "3x32x32")
+    assert (found.size, found.stride, found.name) == (16, 4, "max_pool2d 2")
+    assert found.text.splitlines() == [
+        "receptive field 16, stride 4, behind max_pool2d 2; output 0 starts at 0, centre 7.5",
+        "  conv2d 3->6 k5   5, stride 1",
+        "  max_pool2d 2     6, stride 2",
+        "  conv2d 6->16 k5  14, stride 2",
+        "  max_pool2d 2     16, stride 4",
+        "  view             the whole input",
+    ]
+    assert macs("lenet", "3x32x32") == 651_720
+    norms = [f"nn.BatchNorm2d({n})" for n in (64, 128, 128, 256, 256, 512, 512)]
+    assert params("netd") - params(norms) == 25_996_993
+    with pytest.raises(ShapeError, match="LeNet stops in fc1: linear 400->120 got"):
+        receptive_field("lenet", "3x33x40")
+    with pytest.raises(UsageError, match="'lenett' is no net of refconv's; did you mean lenet"):
+        params("lenett")
 
 
 def test_a_generator_has_a_fraction_for_a_stride():
@@ -215,7 +237,10 @@ def test_holes_are_seen_and_gaps_are_not():
 
 def test_sizes_are_asked_for_only_where_they_matter():
     """Adaptive pooling to one cell sees all; to more it depends on the size."""
-    assert receptive_field(["nn.Conv2d(3,3,3)", "nn.AdaptiveAvgPool2d(1)"]).whole
+    pooled = receptive_field(["nn.Conv2d(3,3,3)", "nn.AdaptiveAvgPool2d(1)"])
+    assert [layer.whole for layer in pooled.layers] == [False, True]
+    assert pooled.text.startswith("receptive field 3, stride 1, behind nn.Conv2d(3,3,3); output 0")
+    assert receptive_field("nn.Flatten()").whole
     with pytest.raises(UsageError, match="its windows depend on the input's size: give in_shape"):
         receptive_field("nn.AdaptiveAvgPool2d(7)")
     assert receptive_field("nn.AdaptiveAvgPool2d(7)", "3x14x14").size == 2
