@@ -16,9 +16,9 @@ from ... import __version__
 from ...backends import registry, unavailable
 from . import checkout, conflicts, gpus, libraries, limits, precision, selftest, usable, variables
 from .driver import Driver, look
-from .report import REPORT_IT, Finding, Report, Tested, cleaned, lines_of
+from .report import REPORT_IT, Finding, Outcome, Report, cleaned, lines_of
 
-__all__ = ["Finding", "Report", "Tested", "examine"]
+__all__ = ["Finding", "Outcome", "Report", "examine"]
 
 
 def examine(

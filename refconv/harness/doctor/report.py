@@ -37,7 +37,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Outcome:
     """The cs231n example on one backend.
 
     Args:
@@ -64,7 +64,7 @@ class Report:
     """
 
     findings: Sequence[Finding]
-    tests: Sequence[Tested]
+    tests: Sequence[Outcome]
     facts: dict[str, Any] = field(default_factory=dict)
 
     def of(self, state: str) -> list[Finding]:
@@ -98,10 +98,10 @@ class Report:
         if self.exit_code == 1:
             return f"✘ WRONG: {', '.join(self.tested('wrong'))} computed the cs231n example wrongly"
         if self.exit_code:
-            names = [f.topic for f in self.of("failed")] + self.tested("failed")
+            names = dict.fromkeys([f.topic for f in self.of("failed")] + self.tested("failed"))
             faults = f"{len(names)} fault{'s' * (len(names) != 1)}"
             more = f", {many}" if warnings else ""
-            return f"✘ {faults}{more}: {', '.join(dict.fromkeys(names))}{rest}"
+            return f"✘ {faults}{more}: {', '.join(names)}{rest}"
         works = f"the cs231n example is exact on {len(equal)} of {len(equal)}"
         return f"✔ {f'works, {many}: ' if warnings else 'all right: '}{works}{rest}"
 

@@ -16,7 +16,7 @@ import numpy as np
 from ... import functional
 from ...backends import get, registry, unavailable
 from ...learn.demo import CS231N
-from .report import Tested, lines_of
+from .report import Outcome, lines_of
 
 NAMES = ("input", "weight", "bias")
 NUMBERS = {"stride": 2, "padding": 1}
@@ -42,7 +42,7 @@ GRADIENTS: dict[str, Any] = {
 SLOW = "it compiles for seconds when it is run first (refconv doctor --all runs it)"
 
 
-def run(torch: Any, named: Sequence[str] = (), everything: bool = False) -> Iterator[Tested]:
+def run(torch: Any, named: Sequence[str] = (), everything: bool = False) -> Iterator[Outcome]:
     """A result for every backend, those that cannot run included, and for torch.
 
     Args:
@@ -57,7 +57,7 @@ def run(torch: Any, named: Sequence[str] = (), everything: bool = False) -> Iter
         if reason is None and device == "cuda" and not (torch and torch.cuda.is_available()):
             reason = "torch, which makes its arrays here, sees no GPU"
         if reason is not None:
-            yield Tested(name, device, "skipped", reason)
+            yield Outcome(name, device, "skipped", reason)
         else:
             yield _try(name, device, torch, functional, backend=name)
     if torch is not None:
@@ -65,15 +65,15 @@ def run(torch: Any, named: Sequence[str] = (), everything: bool = False) -> Iter
             yield _try("torch", device, torch, torch.nn.functional)
 
 
-def _try(name: str, device: str, torch: Any, namespace: Any, **extra: Any) -> Tested:
+def _try(name: str, device: str, torch: Any, namespace: Any, **extra: Any) -> Outcome:
     start, passes = time.perf_counter(), ("forward", "backward") if torch else ("forward",)
     try:
         found = (_torch if torch else _numpy)(torch, device, namespace, **extra)
     except Exception as error:  # whatever it is, it is what is to be told
-        return Tested(name, device, "failed", lines_of(error), passes)
+        return Outcome(name, device, "failed", lines_of(error), passes)
     wrong = difference(found)
     state = "wrong" if wrong else "equal"
-    return Tested(name, device, state, wrong, passes, time.perf_counter() - start)
+    return Outcome(name, device, state, wrong, passes, time.perf_counter() - start)
 
 
 def _torch(torch: Any, device: str, namespace: Any, **extra: Any) -> dict[str, Any]:
