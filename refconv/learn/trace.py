@@ -6,24 +6,23 @@ numbers are small, whole and seeded, so that the arithmetic can be followed by h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .. import label, notation_torch
+from .. import checks, label, notation_torch
 from ..errors import RefconvError, ShapeError, UsageError
 from ..notation import Problem
-from ..ops import OPS
 from ..problem import ConvProblem, PoolProblem
 from .demo import CS231N
 from .trace_cells import trace_at
 from .trace_data import Trace
 
-#: Windows along each axis of an input that nobody gave, and the largest input that is tried.
-WINDOWS, LARGEST = 3, 512
+#: Windows along each axis of an input that nobody gave; the largest input that is tried for it; and
+#: the one that a layer is refused with, which takes none.
+WINDOWS, LARGEST, USUAL = 3, 512, 32
 NAMES = ("input", "weight", "bias")
 
 
@@ -93,32 +92,24 @@ def read(spec: str, in_shape: str | Sequence[int] | None = None) -> Problem:
     try:
         return label.read(spec, in_shape=in_shape)
     except UsageError:
-        if in_shape is not None or not _is_module(spec):
+        if in_shape is not None or "(" not in spec:
             raise
-    name = _is_module(spec)
+        name, given = notation_torch.arguments(spec)
+        if name not in notation_torch.MODULES or "input" in given:
+            raise
+    channels = checks.number(name, "in_channels", given.get("in_channels", 1))
     rank = notation_torch.MODULES[name][1]
-    channels = re.search(r"\(\s*(?:in_channels\s*=\s*)?(\d+)", spec)
-    counted = OPS[notation_torch.MODULES[name][0]].kind in ("conv", "conv_transpose")
-    lead = (int(channels[1]) if counted and channels else 1,)
-    refusal: RefconvError | None = None
-    for size in range(1, LARGEST):
+    outputs = [n for n in np.ravel(given.get("output_size", 0)) if n is not None]
+    for size in range(2 * max(outputs, default=1) + 1, LARGEST):  # adaptive: windows that overlap
         try:
-            problem = label.read(spec, in_shape=(*lead, *(size,) * rank))
-        except RefconvError as error:
-            refusal = refusal or error
-            continue
+            problem = label.read(spec, in_shape=(max(channels, 1), *(size,) * rank))
+        except RefconvError:
+            continue  # too small, or wrong for every size
         if not isinstance(problem, ConvProblem | PoolProblem):
             return problem  # refused by name, later
-        wanted = 2 * max(problem.out_size) if getattr(problem, "adaptive", False) else 0
-        if (wanted and size > wanted) or (not wanted and min(problem.out_size) >= WINDOWS):
+        if problem.op.startswith("adaptive") or min(problem.out_size) >= WINDOWS:
             return problem
-    raise refusal or UsageError(f"trace: {spec!r} needs the input's shape: --in")
-
-
-def _is_module(spec: str) -> str:
-    """The name of the torch module that ``spec`` makes; empty if it is something else."""
-    found = re.match(r"\s*(?:torch\.)?(?:nn\.)?(\w+)\s*\(", spec)
-    return found[1] if found and found[1] in notation_torch.MODULES else ""
+    return label.read(spec, in_shape=(channels, *(USUAL,) * rank))  # torch's reason against it
 
 
 def numbers(problem: Any, seed: int = 0, real: bool = False) -> dict[str, np.ndarray]:
