@@ -26,6 +26,7 @@ from refconv.harness.records import Environment, Result, read
 from refconv.oracle.check.report import Report as CheckReport
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also where this is loaded as a module
+import asked
 import ladder
 import scaling
 import speed
@@ -37,8 +38,15 @@ CHECK = HISTORY / "check-sample.json"
 PICTURE = ROOT / "docs" / "images" / "compare.svg"
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
 REFERENCE = ROOT / "docs" / "reference"
-LEARN = ROOT / "docs" / "learn"
-PAGES = [*READMES, REFERENCE / "cpu-layers.md", REFERENCE / "bench.md", LEARN / "cuda.md"]
+LEARN, CHINESE = ROOT / "docs" / "learn", ROOT / "docs" / "zh" / "learn"
+PAGES = [
+    *READMES,
+    REFERENCE / "cpu-layers.md",
+    REFERENCE / "bench.md",
+    LEARN / "cuda.md",
+    LEARN / "questions.md",
+    CHINESE / "questions.md",
+]
 
 
 def report(path: Path) -> Report:
@@ -151,6 +159,8 @@ BLOCKS = {
     "training": lambda: layers("cpu-train"),
     "scaling": speed.growth,
     "ladder": ladder.table,
+    "questions": lambda: asked.page("en"),
+    "questions_zh": lambda: asked.page("zh"),
 }
 
 

@@ -49,7 +49,7 @@ def test_blocks_are_filled(generator):
 
 def test_examples_in_the_generator_hold(generator):
     """The doctests of the modules under docs, which pytest does not collect."""
-    for module in (generator.speed, generator.scaling, generator.ladder):
+    for module in (generator.asked, generator.speed, generator.scaling, generator.ladder):
         failed, tried = doctest.testmod(module)
         assert tried
         assert not failed
