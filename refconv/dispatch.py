@@ -138,7 +138,7 @@ def choose_for(
         reasons.append(f"{name}: {reason}")
     raise UnavailableError(
         f"{problem.op}: no backend can run on device {device}: "
-        f"{'; '.join(reasons) or 'none is written for it'}"
+        f"{'; '.join(reasons) or 'none is written for it'} (refconv doctor says more)"
     )
 
 

@@ -113,7 +113,7 @@ def short(error: Exception) -> str:
 def not_installed(what: str) -> str:
     """A package is missing; which of the extras is right depends on the driver."""
     major = driver_version() // 1000
-    which = extra(major) if major else f'{extra(13)}, or "refconv[cuda12]"'
+    which = extra(major) if major else f'{extra(13)}, or "refconv[cuda12]", where a GPU is'
     return f"{what} is not installed ({which})"
 
 

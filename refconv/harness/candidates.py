@@ -72,7 +72,10 @@ def devices(wanted: str = "auto") -> tuple[str, ...]:
         raise UsageError(f"--device: must be cpu, cuda or all, got {wanted!r}")
     has_cuda = torch.cuda.is_available()
     if wanted == "cuda" and not has_cuda:
-        raise UnavailableError(f"--device cuda: torch {torch.__version__} sees no CUDA device here")
+        raise UnavailableError(
+            f"--device cuda: torch {torch.__version__} sees no CUDA device here "
+            "(refconv doctor says why)"
+        )
     if wanted in ("cpu", "cuda"):
         return (wanted,)
     return ("cpu", "cuda") if has_cuda else ("cpu",)

@@ -93,7 +93,7 @@ class Driver:
         found._obj.value = {75: major, 76: minor, 16: 132}[attribute]
         return 0
 
-    def cuDeviceGetUuid(self, raw, device):
+    def cuDeviceGetUuid_v2(self, raw, device):
         raw.raw = bytes([device]) * 16
         return 0
 

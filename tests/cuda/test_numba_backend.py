@@ -46,7 +46,8 @@ def test_a_missing_package_is_a_reason(monkeypatch) -> None:
         numba_cuda, "find_spec", lambda name: None if name == "numba_cuda" else real(name)
     )
     assert numba_cuda.probe() == (
-        'numba-cuda is not installed (pip install "refconv[cuda13]", or "refconv[cuda12]")'
+        'numba-cuda is not installed (pip install "refconv[cuda13]", or "refconv[cuda12]", where '
+        "a GPU is)"
     )
 
 

@@ -240,6 +240,11 @@ def test_a_check_that_fails_is_a_finding() -> None:
     assert found.text == "this check itself failed: KeyError: 'x'"
 
 
+def test_a_driver_that_cannot_be_asked(monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "look", lambda: 1 / 0)
+    assert doctor._driver().reason.startswith("the driver cannot be asked: ZeroDivisionError: ")
+
+
 def test_root_is_no_users_name(monkeypatch) -> None:
     monkeypatch.setenv("LOGNAME", "root")
     assert report.private("/data/root/x", home="/home/ada") == "/data/root/x"

@@ -20,6 +20,9 @@ from .report import REPORT_IT, Finding, Outcome, Report, cleaned, lines_of
 
 __all__ = ["Finding", "Outcome", "Report", "examine"]
 
+#: Seconds of a backend's self-test that are told.
+SLOW = 5.0
+
 
 def examine(
     named: Sequence[str] = (),
@@ -37,7 +40,7 @@ def examine(
         UsageError: there is no backend of such a name.
     """
     found, failed = libraries.load()
-    torch, driver = found.get("torch"), look()
+    torch, driver = found.get("torch"), _driver()
     cores, threads = _cores(torch), torch.get_num_threads() if torch else 0
     usable_here = list(usable.check(named, bool(driver.gpus)))
     with selftest.compiling(say, "numba" in found) as compiled:
@@ -55,6 +58,15 @@ def examine(
     if compiled:
         text = f"Numba compiled {len(compiled)} functions in {sum(compiled):.1f} s, once"
         findings.append(Finding("note", "compiled", f"{text}; from now on they are loaded"))
+    findings += [
+        Finding(
+            "note",
+            "self-test",
+            f"{t.backend} took {t.seconds:.0f} s: it imports and compiles, once",
+        )
+        for t in tests
+        if t.seconds > SLOW and not (compiled and t.backend == "numba")
+    ]
     return cleaned(Report(findings, tests, facts(torch, driver)))
 
 
@@ -65,6 +77,14 @@ def _checked(topic: str, check: Callable[[], Iterator[Finding]]) -> list[Finding
     except Exception as error:  # one broken check must not hide the others
         text = f"this check itself failed: {lines_of(error)}"
         return [Finding("failed", topic, text, REPORT_IT)]
+
+
+def _driver() -> Driver:
+    """The driver; or, if it cannot be asked, why."""
+    try:
+        return look()
+    except Exception as error:  # a library of another kind than it should be
+        return Driver(f"the driver cannot be asked: {lines_of(error)} (reinstall the driver)")
 
 
 def _cores(torch: Any) -> int:

@@ -93,7 +93,8 @@ def _gpu(cuda: Any, nvml: Any, index: int) -> Gpu:
     cuda.cuDeviceGetName(name, len(name), device)
     cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
     ask = cuda.cuDeviceGetAttribute
-    known = not cuda.cuDeviceGetUuid(number, device)
+    identify = getattr(cuda, "cuDeviceGetUuid_v2", None)
+    known = identify is not None and not identify(number, device)
     return Gpu(
         index,
         name.value.decode(errors="replace"),
