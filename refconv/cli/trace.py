@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,7 +78,7 @@ def command(
     problem = _case(spec) if in_shape is None else spec
     place = index(at) if at is not None else None
     found = tracing.trace(problem, place, arrays=arrays, in_shape=in_shape, seed=seed, real=real)
-    judge = _judge(torch, found)
+    judge = _judge(torch)
     found = replace(found, torch=judge(found)) if judge else found
     mismatch = None
     if got is not None:
@@ -110,13 +111,20 @@ def _case(spec: str) -> Any:
     return load(spec)[0].problem
 
 
-def _judge(wanted: bool, found: Trace) -> Any:
-    """What asks torch; None if it is not wanted."""
+def _judge(wanted: bool) -> Callable[[Trace], Any] | None:
+    """What torch gives for a trace; it computes the whole output once. None if it is not wanted."""
     if not wanted:
         return None
-    from ..learn.trace import ask_torch
+    from ..learn.trace import torch_output
 
-    return ask_torch
+    whole: list[Any] = []
+
+    def judge(found: Trace) -> Any:
+        if not whole:
+            whole.append(torch_output(found))
+        return whole[0][found.at].item()
+
+    return judge
 
 
 def _print(found: Trace, mismatch: Mismatch | None, threads: Any, code: bool, out: Any) -> None:

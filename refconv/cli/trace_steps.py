@@ -15,6 +15,7 @@ from ..errors import RefconvError, UsageError
 from ..learn.trace_cells import trace_at
 from ..learn.trace_code import excerpt, indices, line_of, loops, said
 from ..learn.trace_data import Trace, flat
+from ..learn.trace_grid import HEIGHT
 from ..learn.trace_show import lines
 
 KEYS = "[n]ext [p]rev [g]oto [f]ilter [i]m2col [c]ode [h]tml [q]uit   ↑↓ product by product"
@@ -76,16 +77,19 @@ class Steps:
         self.trace = replace(made, torch=self.judge(made)) if self.judge else made
         self.cursor = None if self.cursor is None else 0
 
-    def page(self, width: int) -> list[Text]:
-        """What is on the screen."""
-        made = lines(self.trace, width, self.cursor, row=self.row)
+    def page(self, width: int, height: int = 40) -> list[Text]:
+        """What is on a screen of this size."""
+        room = height - 13 - 10 * self.code  # what stands above and below the windows
+        made = lines(self.trace, width, self.cursor, row=self.row, products=not self.code,
+                     height=max(5, min(HEIGHT, room)))  # fmt: skip
         if self.code:
-            made += ["", *code_lines(self.trace, self.cursor)]  # type: ignore[list-item]
+            around = max(1, min(3, (height - len(made) - 7) // 2))
+            made += [Text(), *code_lines(self.trace, self.cursor, around)]
         if self.typed is not None:
             last = Text(f"go to output: {self.typed}_", "bold")
         else:
             last = Text(self.note or KEYS, "bold red" if self.note else "bold")
-        return [*(Text(t) if isinstance(t, str) else t for t in made), Text(), last]
+        return [*made, Text(), last]
 
     def _walk(self, by: int) -> None:
         """Product by product; from either end of the window to the other."""
@@ -155,12 +159,12 @@ def write_page(trace: Trace, path: Path) -> Path:
     return path
 
 
-def code_lines(trace: Trace, cursor: int | None) -> list[Text]:
+def code_lines(trace: Trace, cursor: int | None, around: int = 3) -> list[Text]:
     """The line of kernels/naive that is executed, those around it, and its variables."""
     number = line_of(trace, cursor)
     found = loops(trace.kind)
     made = [Text(f"  {found.file}, {found.function}, line {number}", "dim")]
-    for n, text, here in excerpt(number, trace.kind, 3):
+    for n, text, here in excerpt(number, trace.kind, around):
         made.append(Text(f"  {'>' if here else ' '} {n:4} {text}", "bold" if here else "dim"))
     if cursor is not None and cursor < len(trace.cells):
         values = " ".join(f"{k}={v}" for k, v in indices(trace, cursor).items())
@@ -175,7 +179,7 @@ def run(steps: Steps, out: Console) -> None:
 
     with keys() as pressed, out.screen(hide_cursor=True) as screen:
         while True:
-            screen.update(Group(*steps.page(min(out.width, 100))))
+            screen.update(Group(*steps.page(min(out.width, 100), out.height)))
             if not steps.press(next(pressed)):
                 break
     for line in steps.page(min(out.width, 100))[:-2]:

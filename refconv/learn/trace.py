@@ -15,6 +15,7 @@ import numpy as np
 from .. import checks, label, notation_torch
 from ..errors import RefconvError, ShapeError, UsageError
 from ..notation import Problem
+from ..ops import INTEGERS
 from ..problem import ConvProblem, PoolProblem
 from .demo import CS231N
 from .trace_cells import trace_at
@@ -57,7 +58,7 @@ def trace(
     """
     problem, numbers, origin = given(spec, arrays, in_shape, seed, real)
     found = trace_at(problem, numbers, at, origin)
-    return replace(found, torch=ask_torch(found)) if torch else found
+    return replace(found, torch=torch_output(found)[found.at].item()) if torch else found
 
 
 def given(
@@ -117,7 +118,7 @@ def numbers(problem: Any, seed: int = 0, real: bool = False) -> dict[str, np.nda
     and small, or with two decimals; of the problem's dtype if that is an integer, else float64.
     """
     rng = np.random.default_rng(seed)
-    whole = np.dtype(problem.dtype).kind in "iu" if problem.dtype != "bfloat16" else False
+    whole = problem.dtype in INTEGERS
     kind = problem.dtype if whole else "float64"
     least = 0 if kind.startswith("u") else -9
 
@@ -136,18 +137,16 @@ def numbers(problem: Any, seed: int = 0, real: bool = False) -> dict[str, np.nda
     return made
 
 
-def ask_torch(found: Trace) -> Any:
-    """What torch gives for the same output, in double precision (or the arrays' integers)."""
+def torch_output(found: Trace) -> Any:
+    """What torch gives for the whole output, in double precision (or 64-bit integers)."""
     import torch
 
     from ..oracle.calls import bind
 
-    tensors = {
-        name: torch.from_numpy(x if x.dtype.kind != "f" else x.astype("float64"))
-        for name, x in found.arrays.items()
-    }
-    ordered = {name: tensors[name] for name in NAMES if name in tensors}
-    return bind(torch.nn.functional, found.problem, ordered)()[found.at].item()
+    wide = {"f": "float64", "i": "int64", "u": "int64"}
+    arrays = {n: x.astype(wide.get(x.dtype.kind, x.dtype)) for n, x in found.arrays.items()}
+    ordered = {name: torch.from_numpy(arrays[name]) for name in NAMES if name in arrays}
+    return bind(torch.nn.functional, found.problem, ordered)()
 
 
 def _numpy(name: str, x: Any) -> np.ndarray:

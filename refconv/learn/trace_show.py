@@ -14,7 +14,7 @@ from .. import label
 from ..checks import axis_name
 from ..problem import ConvProblem
 from .trace_data import Channel, Trace
-from .trace_grid import grids, shown
+from .trace_grid import HEIGHT, grids, shown
 
 WIDTH = 100
 #: Channels whose products are written out, and whose sums stand in the last line.
@@ -31,18 +31,26 @@ def heading(trace: Trace, width: int = WIDTH) -> list[Text]:
 
 
 def lines(
-    trace: Trace, width: int = WIDTH, cursor: int | None = None, *, row: bool = True
+    trace: Trace,
+    width: int = WIDTH,
+    cursor: int | None = None,
+    *,
+    row: bool = True,
+    products: bool = True,
+    height: int = HEIGHT,
 ) -> list[Text]:
     """The page, at most ``width`` columns wide.
 
     Args:
         cursor: the tap that is lit.
-        row: with the row of im2col's matrix.
+        row: with the row of im2col's matrix. ``products``: written out, where they are few.
+        height: lines that the windows may take.
     """
     room, made = width - 4, heading(trace, width)
-    made += [_indented(line, 4) for line in grids(trace, room, cursor)]
-    products = [Text(f"    {p}") for p in written(trace) if len(p) <= room]
-    made += products if len(products) == len(trace.channels) <= WRITTEN else []
+    made += [_indented(line, 4) for line in grids(trace, room, cursor, height)]
+    few = products and len(trace.channels) <= WRITTEN
+    sums = [Text(f"    {p}") for p in written(trace) if len(p) <= room] if few else []
+    made += sums if len(sums) == len(trace.channels) else []
     made += [Text(f"  {t}") for line in conclusions(trace) for t in _broken(line, width - 2)]
     if row and trace.kind == "conv":
         made.append(Text(f"  {im2col(trace, width - 2)}"))

@@ -141,6 +141,14 @@ avg_pool2d x[1,2,4,4] k3 s2 p1
 """.strip().splitlines()
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "float16", "bfloat16", "complex64"])
+def test_every_dtype_is_traced(dtype):
+    """What would wrap or round in it does not here, and torch is asked in as wide a type."""
+    found = rc.trace(f"conv2d x[1,8,4,4] w[2,8,3,3] {dtype}", (0, 1, 1, 1), torch=True)
+    assert found.agrees
+    assert abs(found.value) < 8 * 9 * 8
+
+
 @pytest.mark.parametrize("text", WATCHED)
 def test_the_naive_line_is_the_one_that_runs(text):
     """The loops themselves, watched line by line, pass the named line exactly for these taps, with

@@ -55,7 +55,7 @@ def test_how_many_kernels_and_sub_kernels(capsys):
 
 WIDE = """
 nn.Conv2d(64,128,4,2,1)
-nn.Conv2d(512,512,3,padding=1)
+nn.Conv2d(256,8,3,padding=1)
 nn.Conv2d(3,64,11,4,2)
 nn.Conv2d(3,8,31)
 nn.Conv3d(8,8,3)
@@ -211,6 +211,15 @@ def test_the_page_gets_the_same_layer_numbers_and_output(capsys, tmp_path, monke
     steps = Steps(rc.trace("cs231n"))
     steps.press("h")
     assert (tmp_path / "refconv-trace.html").exists()
+
+
+@pytest.mark.parametrize("spec", ["cs231n", "nn.Conv2d(16,8,3)", "nn.ConvTranspose2d(4,2,4,2,1)"])
+def test_a_terminal_of_24_lines_is_enough(spec):
+    """With the code as well; the keys are on the last line."""
+    steps = Steps(rc.trace(spec), code=True)
+    page = steps.page(80, 24)
+    assert len(page) <= 24 + 6 * ("Transpose" in spec)
+    assert page[-1].plain.startswith("[n]ext")
 
 
 def _until(fd, words, seconds=60):
