@@ -4,11 +4,12 @@ one runs, and why.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import dispatch, settings
-from .backends import get, unavailable
+from .backends import Backend, get, unavailable
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Listing:
 
     Args:
         accuracy: in effect when this was asked.
+        gpu: what it is for, if not the CPU.
     """
 
     problem: str
@@ -50,6 +52,7 @@ class Listing:
     accuracy: str
     threads: int
     rows: tuple[Row, ...]
+    gpu: str = ""
 
     def __str__(self) -> str:
         lines = [("", "algorithm", "accuracy", "predicted", "")]
@@ -64,7 +67,8 @@ class Listing:
             for mark, name, accuracy, cost, note in lines
         ]  # fmt: skip
         plural = "" if self.threads == 1 else "s"
-        head = f"{self.problem}: {self.slot}, {self.accuracy}, {self.threads} thread{plural}"
+        where = self.gpu or f"{self.threads} thread{plural}"
+        head = f"{self.problem}: {self.slot}, {self.accuracy}, {where}"
         return "\n".join([head, *table])
 
 
@@ -77,13 +81,17 @@ def problem_of(problem: Any) -> Any:
     return label.read(problem)
 
 
-def algorithms(problem: Any, slot: str | None = None, threads: int | None = None) -> Listing:
-    """The CPU's algorithms for a problem: which apply (or why not), predicted cost, which one runs.
+def algorithms(
+    problem: Any, slot: str | None = None, threads: int | None = None, gpu: str | None = None
+) -> Listing:
+    """The CPU's algorithms for a problem: which apply (or why not), predicted cost, which one runs;
+    or a GPU's, for which none need be here.
 
     Args:
         problem: a ConvProblem, PoolProblem, …, or its label.
         slot: the pass, such as ``conv_wgrad``; None: the op itself.
         threads: to predict for; None: as many as a call would use now.
+        gpu: a compute capability, such as ``sm_90``: the steps of the CUDA C++ ladder there.
 
     Raises:
         UsageError: the text is no problem, or the problem has no such slot.
@@ -99,20 +107,40 @@ def algorithms(problem: Any, slot: str | None = None, threads: int | None = None
     has_slot(problem, slot)
     count = dispatch.threads() if threads is None else threads
     accuracy = settings.get_accuracy()
-    choice = dispatch.choose_for(problem, slot, "auto", "cpu", accuracy, count)
+    if gpu is not None:
+        found = _on_gpu(gpu)
+        choice = dispatch.why_not(problem, slot, found[0][0], "", accuracy, count)
+    else:  # where nothing runs, this says why
+        found = [(get(name), unavailable(name)) for name in dispatch.PREFERENCE["cpu"]]
+        choice = dispatch.choose_for(problem, slot, "auto", "cpu", accuracy, count)
     rows = []
-    for name in dispatch.PREFERENCE["cpu"]:
-        backend, missing = get(name), unavailable(name)
+    for backend, missing in found:
+        name = backend.name
         for a in backend.slots.get(slot, ()):
             reason = missing or dispatch.reason_against(a, problem, accuracy) or ""
             able = missing is None and a.supports(problem) is None
             cost = a.cost(problem, slot, count) if able else 0.0
-            chosen = (choice.backend.name, choice.algorithm.name) == (name, a.name)
+            why = ""
+            if not isinstance(choice, str) and str(choice) == f"{name}:{a.name}":
+                why = choice.why
             rows.append(
-                Row(f"{name}:{a.name}", reason, a.accuracy, cost * 1e6 or None, chosen,
-                    choice.why if chosen else "")
-            )  # fmt: skip
-    return Listing(label.format(problem), slot, accuracy, count, tuple(rows))
+                Row(f"{name}:{a.name}", reason, a.accuracy, cost * 1e6 or None, bool(why), why)
+            )
+    return Listing(label.format(problem), slot, accuracy, count, tuple(rows), gpu or "")
+
+
+def _on_gpu(gpu: str) -> list[tuple[Backend, str | None]]:
+    """The backend of CUDA C++ as it is on this kind of GPU.
+
+    Raises:
+        UsageError: it is not named as one.
+    """
+    from .backends._cuda_slots import slots
+    from .errors import UsageError
+
+    if not re.fullmatch(r"sm_\d{2,3}", gpu):
+        raise UsageError(f"gpu must be a compute capability such as 'sm_90', got {gpu!r}")
+    return [(replace(get("cupy"), slots=slots(lambda: gpu)), None)]
 
 
 def has_slot(problem: Any, slot: str) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import Algorithm, anything, unknown
+from . import Algorithm, anything
+from . import _cuda_cost as cost
 from . import _cuda_depthwise as depthwise
 from . import _cuda_igemm as igemm
 from . import _cuda_mma as mma
@@ -18,6 +19,9 @@ from . import _cuda_supports as able
 from . import _cuda_wgmma as wgmma
 from . import _cuda_winograd as winograd
 
+#: The GPU that is planned for where there is none.
+USUAL = "sm_90"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -28,7 +32,6 @@ class Step:
         plan: ``module:function`` in this folder; ``Given`` → launches.
         supports: problem → None, or why not.
         arch: the oldest GPU it runs on, or, with an ``a`` behind, the only kind.
-        cost: predicted seconds; of equals, the first in the table is chosen.
         accuracy: ``strict``, or ``fast`` if its error may leave the bound of direct sums.
     """
 
@@ -36,11 +39,11 @@ class Step:
     plan: str
     supports: Callable[[Any], str | None] = able.real
     arch: str = "sm_70"
-    cost: Callable[[Any, str, int], float] = unknown
     accuracy: str = "strict"
 
 
-#: Fastest first: it is chosen where costs are equal.
+#: Fastest first, as a rule: a convolution's step is chosen by what it is predicted to take
+#: (``_cuda_cost``), any other is the first that can run.
 TABLE: dict[str, tuple[Step, ...]] = {
     "conv_fprop": (
         Step("depthwise", "_cuda_depthwise:fprop_depthwise", depthwise.fprop),
@@ -101,7 +104,8 @@ def slots(gpu: Callable[[], str] | None = None) -> dict[str, tuple[Algorithm, ..
     """The table as backends have it.
 
     Args:
-        gpu: asks for the kind of GPU, ``sm_90`` or the like; None: every step runs.
+        gpu: asks for the kind of GPU, ``sm_90`` or the like; None: every step runs, and is chosen
+            as on ``USUAL``.
     """
     return {slot: tuple(_algorithm(step, gpu) for step in steps) for slot, steps in TABLE.items()}
 
@@ -111,4 +115,8 @@ def _algorithm(step: Step, gpu: Callable[[], str] | None) -> Algorithm:
         reason = step.supports(problem)
         return reason if reason or gpu is None else able.arch(gpu(), step.arch)
 
-    return Algorithm(step.name, step.plan, supports, step.accuracy, step.cost)
+    def seconds(problem: Any, slot: str, threads: int) -> float:
+        known = slot.startswith("conv") and slot != "conv_bgrad"
+        return cost.seconds(step.name, problem, slot, gpu() if gpu else USUAL) if known else 0.0
+
+    return Algorithm(step.name, step.plan, supports, step.accuracy, seconds)
