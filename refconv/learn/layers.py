@@ -16,6 +16,7 @@ from .. import checks, label
 from ..errors import ShapeError, UsageError
 from ..notation import Problem, input_shape, shape
 from ..notation_torch import MODULES, arguments, signature
+from ..ops import OPS
 from ..problem import Size
 
 #: The size of an axis that nobody has told.
@@ -104,13 +105,20 @@ def model(what: Any, in_shape: Any = None) -> Any:
 
 def _is_model(what: Any) -> bool:
     if isinstance(what, str) and "(" not in what:
-        from .explain import layer_spec
-
-        return layer_spec(what.strip()) is None
+        return _spec(what) is None
     if is_module(what) or part_name(what) == "Sequential":
         known = POINTWISE | GLOBAL | MODULES.keys()
         return any(part_name(part) not in known for part in _parts(what))
     return False
+
+
+def _spec(text: str) -> str | None:
+    """The layer that a text is, or names as a case; None if it names a model."""
+    if "(" in text or text.split(" ", 1)[0] in OPS:
+        return text
+    from .explain import layer_spec
+
+    return layer_spec(text.strip())
 
 
 def is_module(what: Any) -> bool:
@@ -160,9 +168,7 @@ def _layer(part: Any, known: Size | None) -> Layer:
             known = (checks.number(name, "in_channels", channels), *(ANY,) * MODULES[name][1])
         problem = label.read(text, in_shape=known)
     elif isinstance(part, str):
-        from .explain import layer_spec
-
-        text = (None if "(" in part else layer_spec(part.strip())) or part
+        text = _spec(part) or part
         problem = label.read(text, in_shape=known)
     elif hasattr(part, "forward_slot"):
         text, problem = label.format(part), part
