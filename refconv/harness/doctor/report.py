@@ -121,7 +121,7 @@ def private(value: Any, home: str = "", user: str = "") -> Any:
     """``value`` with the home folder as ``~`` and the user's name left out, wherever text is in it.
 
     Example:
-        >>> private({"a": ["/home/ada/x", "/data/ada/y", "adapted"]}, "/home/ada", "ada")
+        >>> private({"a": ["/people/ada/x", "/data/ada/y", "adapted"]}, "/people/ada", "ada")
         {'a': ['~/x', '/data/<user>/y', 'adapted']}
     """
     home, user = home or str(Path.home()), user or _user()
