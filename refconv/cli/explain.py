@@ -120,7 +120,7 @@ def show(found: Explanation) -> None:
             heads = tuple(plain_if_needed(head, out) for head in part.heads)
             grid = Grid(heads, rows, part.right, part.wrap)
             if out.is_terminal:
-                out.print(Padding(rich_table(grid), (0, 0, 0, 2), expand=False))
+                out.print(Padding(rich_table(grid, out.width - 2), (0, 0, 0, 2), expand=False))
             else:
                 print("\n".join(f"  {text}" for text in grid.lines()))
         else:

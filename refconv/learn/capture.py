@@ -23,9 +23,8 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 
-from ..errors import ShapeError
-from ..ops import OPS
-from .captured import ALIASES, FACTORIES, POINTWISE, Array, Capture, Op
+from .capture_shapes import result_shape
+from .captured import ALIASES, FACTORIES, Array, Capture, Op
 
 #: Parameters of a model that is run on real numbers, at most.
 MOST = 200_000_000
@@ -239,32 +238,20 @@ class _Recorder(TorchFunctionMode):
         return result
 
     def _op(self, name: str, args: Any, kwargs: Any, opaque: bool = False) -> Op:
+        lazy = bool(self.stack) and self.stack[-1][0] in self.lazy
+        if lazy:
+            self._learn_parameters()
         change = lambda leaf: self.array(leaf) if isinstance(leaf, torch.Tensor) else leaf  # noqa: E731
         args, kwargs = _pytree.tree_map(change, (tuple(args), dict(kwargs)))
-        lazy = bool(self.stack) and self.stack[-1][0] in self.lazy
         return Op(len(self.found.ops), name, self.place(), args, kwargs, (), lazy, opaque)
 
     def _shaped(self, op: Op) -> torch.Tensor | None:
-        """The result of the commonest functions by our own rules, as torch's import half of torch
-        for it; None for other functions.
-        """
-        if op.name.removesuffix("_") in POINTWISE and len(op.inputs) == len(op.arrays) == 1:
-            return torch.empty(op.inputs[0].shape, dtype=getattr(torch, op.inputs[0].dtype))
-        if op.name == "linear" and len(op.args) > 1:
-            x, w = op.args[:2]
-            if x.shape[-1:] != w.shape[-1:]:
-                raise ShapeError(f"linear: the weight takes {w.shape[-1]}, got {x.shape[-1:]}")
-            return torch.empty((*x.shape[:-1], *w.shape[:-1]), dtype=getattr(torch, x.dtype))
-        if op.name == "batch_norm" and len(op.inputs) == 1:
-            x, *statistics = op.arrays
-            fits = len(x.shape) > 1 and all(a.shape == x.shape[1:2] for a in statistics)
-            if fits and prod(x.shape) > x.shape[1]:  # else torch says what is wrong
-                return torch.empty(x.shape, dtype=getattr(torch, x.dtype))
-        if op.name not in OPS or op.given.get("return_indices"):
+        """The result by our own rules; None where there is none."""
+        shape = result_shape(op)
+        if shape is None:
             return None
-        problem = op.problem()
-        assert problem is not None
-        return torch.empty(problem.output_shape, dtype=getattr(torch, problem.dtype))
+        dtype = getattr(torch, op.arrays[0].dtype)
+        return torch.empty(shape, dtype=dtype, device="meta")
 
     def _done(self, op: Op, made: Sequence[torch.Tensor]) -> None:
         op.outputs = tuple(self._learn(tensor, op.index) for tensor in made)

@@ -20,6 +20,12 @@ alpha_dropout celu dropout dropout1d dropout2d dropout3d elu feature_alpha_dropo
 hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid mish relu relu6 rrelu selu sigmoid
 silu softmax softmin softplus softshrink softsign tanh tanhshrink
 """
+_FACTORIES = """
+empty_like full_like new_empty new_full new_ones new_tensor new_zeros ones_like rand_like randn_like
+zeros_like
+"""
+#: What takes only the shape of its argument: its result does not come from the input.
+FACTORIES = frozenset(_FACTORIES.split())
 #: What changes neither the shape nor what a reader should know: the result is its argument.
 ALIASES = frozenset(_ALIASES.split())
 #: Functions of one array that leave its shape as it is: activations and dropout, also in place.
@@ -107,7 +113,7 @@ class Capture:
         parameters: the number of elements of each parameter; a lazy one has it after the run.
         failed: the call that raised, without outputs (it is not in ``ops``), if one did.
         error: what the model raised, and ``where`` it was.
-        values: why the run needed numbers, and so had real ones; else empty.
+        values: the call that needed numbers, for which the run had real ones; else empty.
     """
 
     inputs: tuple[Array, ...]

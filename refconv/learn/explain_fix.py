@@ -65,8 +65,6 @@ def stop(found: Capture, torch_says: Callable[[Op], str]) -> Stop:
     if op is None:  # raised by the model itself
         return Stop("forward", found.where, f"{found.where} raised {type(error).__name__}: {said}")
     says = torch_says(op) or ("" if isinstance(error, RefconvError) else said)
-    if found.values:
-        return Stop(op.name, op.where, f"{op.name} needs numbers: {found.values}", "", says)
     try:
         reason, fix = _reason(found, op)
     except (IndexError, KeyError, TypeError, ValueError, AttributeError):
@@ -84,7 +82,8 @@ def _reason(found: Capture, op: Op) -> tuple[str, str]:
     if op.name.rstrip("_") in ("add", "sub", "mul", "div", "cat", "concat"):
         return _join(found, op)
     if op.name == "embedding" and "int" not in op.args[0].dtype:
-        return f"embedding takes indices, got {op.args[0].dtype}", "say --in SHAPE:int64"
+        shape = shape_text(op.args[0].shape[1:] or op.args[0].shape)
+        return f"embedding takes indices, got {op.args[0].dtype}", f"say --in {shape}:int64"
     if op.name in OPS:
         try:
             op.problem()
@@ -168,10 +167,26 @@ def _join(found: Capture, op: Op) -> tuple[str, str]:
     fix = ""
     if len(a.shape) == len(b.shape) and all(i % len(a.shape) >= 2 for i in differs):
         fix = _sizes_fix(found, [(a.shape[i], b.shape[i]) for i in differs])
+    elif op.name.startswith("add") and len(a.shape) == len(b.shape) == 4:
+        fix = _projection(a.shape, b.shape)
     elif differs and all(i % len(a.shape) == 1 for i in differs):
         fix = "a 1x1 convolution on one of them makes the channels agree"
     what = op.name.rstrip("_")
     return f"{what} got {names}, which differ: {sizes}", fix
+
+
+def _projection(a: Size, b: Size) -> str:
+    """The 1x1 convolution that makes the larger of two images like the smaller."""
+    large, small = (a, b) if a[2] >= b[2] else (b, a)
+    steps = {-(-m // n) for m, n in zip(large[2:], small[2:], strict=True)}
+    step = steps.pop()
+    if steps or any((m - 1) // step + 1 != n for m, n in zip(large[2:], small[2:], strict=True)):
+        return ""
+    stride = f", stride={step}" if step > 1 else ""
+    return (
+        f"nn.Conv2d({large[1]}, {small[1]}, 1{stride}) on {shape_text(large[1:])} makes it "
+        f"{shape_text(small[1:])}"
+    )
 
 
 def _unlike(arrays: list[Array], axis: int | None) -> tuple[Array, Array]:

@@ -23,7 +23,7 @@ def layer_fix(found: Capture | None, op: Op) -> str:
     rank = OPS[name].rank
     layer = "" if found is None or op.where.endswith("forward()") else op.where
     if len(x) not in (rank + 1, rank + 2):
-        return rank_fix(name, x, bool(layer))
+        return rank_fix(name, x, layer, w)
     if w is not None and given.get("padding") == "same" and max(_each(given["stride"], rank)) > 1:
         return same_fix(given, w.shape[2:], x[-rank:])
     size = x[-rank:]
@@ -37,7 +37,7 @@ def layer_fix(found: Capture | None, op: Op) -> str:
     return kernel_fix(given, kernel, size)
 
 
-def rank_fix(name: str, x: Size, module: bool = False) -> str:
+def rank_fix(name: str, x: Size, layer: str = "", w: Array | None = None) -> str:
     """Another number of axes than the op takes: the op that takes it, or the axis to add."""
     rank = OPS[name].rank
     other = f"{name[:-2]}{len(x) - 2}d"
@@ -45,8 +45,12 @@ def rank_fix(name: str, x: Size, module: bool = False) -> str:
         return f"a channel axis is missing: {shape_text((1, *x))}"
     if name[-1] != "d" or other not in OPS:
         return ""
-    better = f"nn.{CLASSES[other]}" if module else f"F.{other}"
-    return f"{better} takes {len(x)}-D" if better.startswith("F.") else f"change to {better}"
+    if not layer:
+        return f"F.{other} takes {len(x)}-D"
+    made = f"nn.{CLASSES[other]}"
+    if w is not None and name.startswith("conv") and "transpose" not in name:
+        made += f"({x[1]}, {w.shape[0]}, {w.shape[2]})" if len(set(w.shape[2:])) == 1 else "(…)"
+    return f"change {layer} to {made}"
 
 
 def same_fix(given: dict[str, Any], kernel: Size, size: Size) -> str:

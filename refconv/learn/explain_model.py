@@ -101,9 +101,11 @@ class Model(Explanation):
             made.append("the input has no batch axis: taken as a batch of one, which is not shown")
         if self.values and not self.stop:
             made.append(
-                f"run on drawn numbers, as forward needs values ({self.values}): "
-                "sizes behind that depend on them"
+                f"run on drawn numbers, as {self.values} looks at them: sizes behind it may "
+                "depend on them"
             )
+        if not self.stop and any(y.source is None for y in self.outputs):
+            made.append("a result was not followed back to the input: rows may be missing")
         seen: dict[str, list[str]] = {}
         for row in r.shown:
             for note in row.notes:

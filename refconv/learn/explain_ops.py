@@ -72,7 +72,10 @@ def say(op: Op, factors: str = "") -> Said:
         said = made(op) if made else None
     except (IndexError, KeyError, TypeError, ValueError, AttributeError):
         said = None  # called in a way that the words do not fit
-    return said or Said(op.name, macs=0 if _same(op) else None)
+    if said is None:
+        learnt = any(array.names for array in op.arrays)
+        said = Said(op.name, macs=None if learnt or name in _MULTIPLY else 0)
+    return said
 
 
 def shape_text(shape: Size) -> str:
@@ -166,6 +169,12 @@ def _add(op: Op) -> Said:
     sign = {"add": "+", "sub": "-", "mul": "*", "div": "/"}[op.name.removesuffix("_")]
     joined = f" {sign} ".join("{}" for _ in shapes)
     return Said(op.name, f"{joined}, {kind}", reads="pointwise")
+
+
+def _elementwise(op: Op) -> Said:
+    alone = len(op.inputs) == 1 and _same(op) and not any(array.names for array in op.arrays)
+    rows = "" if len(op.inputs) < 2 else " and ".join("{}" for _ in op.inputs)
+    return Said(op.name, rows, reads="pointwise", quiet=alone)
 
 
 def _cat(op: Op) -> Said:
@@ -280,9 +289,20 @@ def _embedding(op: Op) -> Said:
     return Said(f"embedding {rows}x{width}", f"a row of {width} for each index", reads="pointwise")
 
 
+#: What multiplies in ways that are not counted here.
+_MULTIPLY = """
+addbmm addmm baddbmm bilinear cdist einsum multi_head_attention_forward scaled_dot_product_attention
+tensordot
+""".split()
+_ELEMENTWISE = """
+abs ceil clamp clip cos eq erf exp expm1 floor floor_divide ge gt le log log1p lt masked_fill
+maximum minimum ne neg pow prelu reciprocal remainder round rsqrt sign sin sqrt square where
+"""
+
 SAYS: dict[str, Callable[[Op], Said]] = {
     **dict.fromkeys(("flatten", "view", "reshape", "unflatten"), _flatten),
     **dict.fromkeys(("add", "sub", "mul", "div"), _add),
+    **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),
     **dict.fromkeys(("cat", "concat", "concatenate"), _cat),
     **dict.fromkeys(("batch_norm", "layer_norm", "group_norm", "instance_norm"), _norm),
     **dict.fromkeys(("interpolate", "upsample"), _interpolate),

@@ -119,6 +119,10 @@ def rows(found: Capture, batched: bool) -> Rows:
         used.update(names)
         reads = tuple(made[i].number if i >= 0 else 0 for i in _sources(op))
         notes = [*s.notes, *(["its parameters are shared with an earlier row"] * bool(shared))]
+        if batched and op.name in ("view", "reshape") and _rows_grew(op):
+            notes.append(
+                f"one sample becomes {op.outputs[0].shape[0]} rows: no batch axis any more"
+            )
         made.append(
             Row(
                 number=number,
@@ -157,7 +161,9 @@ def shown_shape(shape: Size, batched: bool) -> str:
     """A shape without the batch axis that was added; ``N`` if there was nothing else."""
     if not batched:
         return shape_text(shape)
-    if shape[:1] != (1,):
+    if not shape:
+        return shape_text(shape)
+    if shape[0] != 1:
         return f"[{','.join(map(str, shape))}]"  # the first axis is no longer the batch
     return shape_text(shape[1:]) if len(shape) > 1 else "N"
 
@@ -177,6 +183,10 @@ def flattening(found: Capture, array: Array) -> Op | None:
             return op
         source = op.inputs[0].source
     return None
+
+
+def _rows_grew(op: Op) -> bool:
+    return op.inputs[0].shape[:1] == (1,) and op.outputs[0].shape[:1] not in ((), (1,))
 
 
 def _sources(op: Op) -> tuple[int, ...]:

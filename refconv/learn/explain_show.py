@@ -95,12 +95,16 @@ def rich_part(part: Part) -> Any:
     return rich_table(part)
 
 
-def rich_table(grid: Grid) -> Any:
-    """A table as rich shows it: numbers to the right, nothing cut off."""
+def rich_table(grid: Grid, width: int = 1000) -> Any:
+    """A table as rich shows it: numbers to the right, nothing cut off; closer together where there
+    is little room.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    needed = max(map(len, grid.lines()))
+    gap = 2 if needed <= width else 1
+    made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     for i, head in enumerate(grid.heads):
         justify: Any = "right" if i in grid.right else "left"
         made.add_column(head, justify=justify, no_wrap=i not in grid.wrap, overflow="fold")
