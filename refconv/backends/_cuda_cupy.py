@@ -23,6 +23,8 @@ CUPYS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x", "cupy-rocm-7-0"
 INSUFFICIENT_DRIVER, NO_DEVICE = 35, 100
 #: Dynamic shared memory beyond this must be asked for.
 SHARED = 48 << 10
+#: Function → what was asked for.
+_limits: dict[int, int] = {}
 
 
 def execute(launches: Sequence[Launch], addresses: Mapping[str, int], like: Any) -> None:
@@ -55,9 +57,10 @@ def _function(name: str, macros: Macros, kernel: str, shared: int, device: int) 
     from cupy.cuda import driver
 
     found = driver.moduleGetFunction(_module(name, macros, device), kernel)
-    if shared > SHARED:
+    if shared > _limits.get(found, SHARED):  # never less than before: other launches need it
         limit = driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         driver.funcSetAttribute(found, limit, shared)
+        _limits[found] = shared
     return found
 
 
