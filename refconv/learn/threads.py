@@ -28,7 +28,7 @@ from .trace_data import Trace, flat
 
 BACKEND = "cuda-on-cpu"
 #: Steps of the innermost loop that are run here at most.
-MOST_WORK = 50_000_000
+MOST_WORK = 200_000_000
 #: The step that is shown where none is named: the one that is read first.
 FIRST = ("direct", "windows")
 DTYPES = ("float64", "float32", "float16", "bfloat16")

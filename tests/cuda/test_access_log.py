@@ -204,3 +204,11 @@ def test_refusals():
     with pytest.raises(UnsupportedError, match="one input channel a group"):
         threads_of(t, "cuda:depthwise")
     assert threads_of(t, "cuda:conv_2_shared").step == "shared"
+
+
+def test_what_is_too_large_is_refused():
+    problem = label.parse("conv2d x[1,64,112,112] w[64,64,3,3] p1")
+    shapes = {"input": problem.input_shape, "weight": problem.weight_shape}
+    found = trace_at(problem, {n: np.broadcast_to(1.0, s) for n, s in shapes.items()})
+    with pytest.raises(UnsupportedError, match=r"too many .* give a smaller input \(--in\)"):
+        threads_of(found)
