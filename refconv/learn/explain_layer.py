@@ -275,5 +275,5 @@ def _notes(p: Problem) -> list[str]:
 
 def _macs(p: ConvProblem) -> str:
     total, inside = problem_macs(p), problem_macs(p, padding=False)
-    text = f"{macs_line(p)} ({amount(2 * total)}FLOP, 2 a MAC)"
-    return text if inside == total else f"{text}; {inside:,} without the padding's zeros"
+    text = f"{macs_line(p)} ({amount(2 * total)}FLOP)"
+    return text if inside == total else f"{text}; {inside:,} without padding's zeros"

@@ -20,9 +20,6 @@ from .explain_rows import Row, Rows, rows, shown_shape
 from .explain_show import Explanation, Grid, Part, amount
 from .explain_source import Source, source
 
-#: Columns for which every column of the table has room, as LeNet's has.
-WIDE = 96
-
 
 @dataclass(frozen=True, repr=False)
 class Model(Explanation):
@@ -118,8 +115,12 @@ class Model(Explanation):
 
     def grid(self, width: int = 1000) -> Grid:
         """The table; where there is little room a row's input, the output before, is left out."""
+        full = self._grid(narrow=False)
+        wide = max(map(len, full.lines())) + 2 <= width
+        return full if wide else self._grid(narrow=True)
+
+    def _grid(self, narrow: bool) -> Grid:
         shown = self.rows.all if self.every else self.rows.shown
-        narrow = width < WIDE
         heads = ["#", "op", "in", "out", "arithmetic", "left over", "params", "MAC", "RF", "where"]
         drop = {"in"} if narrow else set()
         drop |= set() if self.with_macs else {"MAC"}

@@ -74,7 +74,7 @@ def say(op: Op, factors: str = "") -> Said:
         said = None  # called in a way that the words do not fit
     if said is None:
         learnt = any(array.names for array in op.arrays)
-        said = Said(op.name, macs=None if learnt or name in _MULTIPLY else 0)
+        said = Said(op.name, macs=None if learnt or name in MULTIPLY else 0)
     return said
 
 
@@ -289,15 +289,17 @@ def _embedding(op: Op) -> Said:
     return Said(f"embedding {rows}x{width}", f"a row of {width} for each index", reads="pointwise")
 
 
-#: What multiplies in ways that are not counted here.
-_MULTIPLY = """
-addbmm addmm baddbmm bilinear cdist einsum multi_head_attention_forward scaled_dot_product_attention
-tensordot
-""".split()
 _ELEMENTWISE = """
 abs ceil clamp clip cos eq erf exp expm1 floor floor_divide ge gt le log log1p lt masked_fill
 maximum minimum ne neg pow prelu reciprocal remainder round rsqrt sign sin sqrt square where
 """
+
+_MULTIPLY = """
+addbmm addmm baddbmm bilinear cdist einsum multi_head_attention_forward scaled_dot_product_attention
+tensordot
+"""
+#: What multiplies in ways that are not counted here.
+MULTIPLY = frozenset(_MULTIPLY.split())
 
 SAYS: dict[str, Callable[[Op], Said]] = {
     **dict.fromkeys(("flatten", "view", "reshape", "unflatten"), _flatten),
