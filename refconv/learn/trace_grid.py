@@ -75,7 +75,7 @@ def grids(trace: Trace, width: int, cursor: int | None = None, height: int = HEI
     if not every or not every[0].rows:
         return []
     sizes = _widths(trace)
-    drawn = max(max(line.cell_len for line in _draw(b, sizes, None)) for b in every)
+    drawn = max(max(line.cell_len for line in _draw(b, sizes, None, None)) for b in every)
     if drawn > width:
         high, wide = len(every[0].rows), len(every[0].rows[0])
         return [Text(f"(a window of {high}x{wide} is wider than {width} columns: --json)")]
@@ -86,7 +86,7 @@ def grids(trace: Trace, width: int, cursor: int | None = None, height: int = HEI
     made: list[Text] = []
     for start in range(0, len(kept), across):
         columns = [
-            _draw(b, sizes, cursor) if isinstance(b, Block) else _note(b, folded)
+            _draw(b, sizes, cursor, trace.winner) if isinstance(b, Block) else _note(b, folded)
             for b in kept[start : start + across]
         ]
         for i in range(max(map(len, columns))):
@@ -133,7 +133,9 @@ def _widths(trace: Trace) -> tuple[int, int]:
     return max(map(len, values), default=1), max(map(len, weights), default=0)
 
 
-def _draw(block: Block, sizes: Sequence[int], cursor: int | None) -> list[Text]:
+def _draw(
+    block: Block, sizes: Sequence[int], cursor: int | None, winner: Cell | None
+) -> list[Text]:
     lines = [Text(block.title, "dim")]
     middle, number = (len(block.rows) - 1) // 2, block.first
     for i, row in enumerate(block.rows):
@@ -143,7 +145,8 @@ def _draw(block: Block, sizes: Sequence[int], cursor: int | None) -> list[Text]:
             here = " reverse" if number == cursor else ""
             text = shown(cell.value) if cell.state == "inside" else SIGNS[cell.state]
             line.append(" " * (j > 0))
-            line.append(text.rjust(sizes[0]), STYLES[cell.state] + here)
+            style = "bold green" if cell is winner else STYLES[cell.state]
+            line.append(text.rjust(sizes[0]), style + here)
             if cell.weight is not None:
                 right.append(" " * (j > 0))
                 right.append(shown(cell.weight).rjust(sizes[1]), "magenta" + here)

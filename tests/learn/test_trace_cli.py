@@ -222,6 +222,12 @@ def test_a_terminal_of_24_lines_is_enough(spec):
     assert page[-1].plain.startswith("[n]ext")
 
 
+def test_the_maximum_stands_out():
+    page = lines(rc.trace("nn.MaxPool2d(3,2,1)", (0, 1, 1)))
+    bold = [line.plain[s.start : s.end] for line in page for s in line.spans if "green" in s.style]
+    assert bold == [f"{rc.trace('nn.MaxPool2d(3,2,1)', (0, 1, 1)).value:g}".rjust(len(bold[0]))]
+
+
 def _until(fd, words, seconds=60):
     """What the terminal shows up to these words."""
     seen, end = "", time.monotonic() + seconds
