@@ -8,7 +8,7 @@ from refconv import __version__
 sys.path.insert(0, str(Path(__file__).resolve().parent / "_ext"))
 
 project = "refconv"
-author = "The refconv authors"
+author = copyright = "The refconv authors"
 version = release = __version__
 extensions = [
     "myst_nb",

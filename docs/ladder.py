@@ -14,9 +14,26 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ROOT / "kernels" / "cuda"
 HISTORY = ROOT / "bench" / "history"
-NONE = """No GPU has run these kernels yet: every figure above is a prediction, from the code and
-the card's data sheet. `make gpu`, on a machine that has one, measures them; `make readme` then
-puts the times here."""
+#: What stands around what the files say, and the way from the page to them.
+WORDS = {
+    "en": {
+        "path": "../../kernels/cuda",
+        "Predicted": "Predicted",
+        "Still slow": "Still slow",
+        "head": "| GPU | row | kernel | µs |",
+        "none": """No GPU has run these kernels yet: every figure above is a prediction, from the
+code and the card's data sheet. `make gpu`, on a machine that has one, measures them; `make readme`
+then puts the times here.""",
+    },
+    "zh": {
+        "path": "../../../kernels/cuda",
+        "Predicted": "预测（Predicted）",
+        "Still slow": "仍慢在（Still slow）",
+        "head": "| GPU | 行 | 核 | 微秒 |",
+        "none": """还没有任何 GPU 运行过这些核：上面每个数字都是由代码和显卡规格作出的预测。
+在有 GPU 的机器上，`make gpu` 测出它们，`make readme` 再把时间写到这里。""",
+    },
+}
 
 
 def files() -> list[Path]:
@@ -67,7 +84,7 @@ def timed() -> list[dict[str, Any]]:
     return found
 
 
-def measured(records: list[dict[str, Any]]) -> str:
+def measured(records: list[dict[str, Any]], language: str) -> str:
     """Times of every step of one layer that was timed; or that there are none."""
     lines = []
     for record in records:
@@ -78,19 +95,19 @@ def measured(records: list[dict[str, Any]]) -> str:
                     time = f"{entry['median_ns'] / 1e3:,.1f}"
                     lines.append(f"| {record['gpu']} | {row} | `{name}` | {time} |")
     if not lines:
-        return NONE
-    return "\n".join(["| GPU | row | kernel | µs |", "|---|---|---|---:|", *lines])
+        return WORDS[language]["none"]
+    return "\n".join([WORDS[language]["head"], "|---|---|---|---:|", *lines])
 
 
-def table() -> str:
+def table(language: str = "en") -> str:
     """Every step: its idea, its prediction, what is still slow; then what was measured."""
-    made = []
+    made, words = [], WORDS[language]
     for path in files():
         text = header(path)
-        name = f"[{path.name}](../../kernels/cuda/{path.name})"
+        name = f"[{path.name}]({words['path']}/{path.name})"
         made += [f"**{path.stem.split('_')[1]}. {name}** {idea(text)}", ""]
         for label in ("Predicted", "Still slow"):
             if said := part(text, label):
-                made += [f"- *{label}:* {said.replace('*', '·')}"]
+                made += [f"- *{words[label]}:* {said.replace('*', '·')}"]
         made.append("")
-    return "\n".join([*made, measured(timed())])
+    return "\n".join([*made, measured(timed(), language)])

@@ -44,6 +44,7 @@ PAGES = [
     REFERENCE / "cpu-layers.md",
     REFERENCE / "bench.md",
     LEARN / "cuda.md",
+    ROOT / "docs" / "zh" / "learn" / "cuda.md",
     LEARN / "questions.md",
     CHINESE / "questions.md",
 ]
@@ -159,6 +160,7 @@ BLOCKS = {
     "training": lambda: layers("cpu-train"),
     "scaling": speed.growth,
     "ladder": ladder.table,
+    "ladder_zh": lambda: ladder.table("zh"),
     "questions": lambda: asked.page("en"),
     "questions_zh": lambda: asked.page("zh"),
 }

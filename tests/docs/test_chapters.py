@@ -106,3 +106,14 @@ def test_has_exercises_with_answers(page):
     ).groups()
     count = len(re.findall(r"^\d\. ", asked, re.MULTILINE))
     assert count == len(re.findall(r"^\d\. ", answered, re.MULTILINE)) >= 3
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence"),
+    [(LEARN / "cuda.md", "No GPU has run"), (CHINESE / "cuda.md", "没有任何 GPU 运行过")],
+    ids=["en", "zh"],
+)
+def test_says_whether_a_gpu_has_run(page, sentence):
+    """The sentence goes when there are records: then the table below it says what was measured."""
+    records = list((ROOT / "bench" / "history").glob("*/gpu.jsonl"))
+    assert (sentence in page.read_text()) == (not records)
