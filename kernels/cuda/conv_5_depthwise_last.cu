@@ -8,7 +8,8 @@
 //
 // Predicted, 3x3 C256@56 in float, N = 256: as in NCHW 1.64 GB, 382 us at 4.3 TB/s, if rows come from
 // L1: a thread loads 18 vectors for 4 outputs, 4.5 times x; 36 weights' vectors of shared memory for
-// 144 multiply-adds, unless the compiler keeps them. 4.5 KiB a block. Measured: not yet on a GPU.
+// 144 multiply-adds, unless the compiler keeps them. 4.5 KiB a block, 69 registers: 3 blocks of 8
+// warps, 24 of 64. Measured: not yet on a GPU.
 // Still slow: parts of one row each share two thirds of what they load with the next.
 //
 // Macros: those of slide.cuh and channels.cuh.

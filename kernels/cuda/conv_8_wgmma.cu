@@ -10,7 +10,7 @@
 //
 // Predicted, ResNet-50 3x3 256 -> 256 at 14x14, N = 256, bf16, 128x256 tiles: 59 GFLOP in 392 blocks,
 // 2.97 waves of 132; a step of 64 loads 48 KiB for 4.2 MFLOP: 85 FLOP a byte from L2. At 600 TFLOP/s
-// 100 us. One block a multiprocessor: 288 threads, 128 sums a thread, 192 KiB of stages.
+// 100 us. One block a multiprocessor, 9 warps of 64: 128 sums a thread, 192 KiB of stages.
 // Measured: not yet on a GPU.
 // Still slow: the epilogue waits for the last product and the next block for the epilogue (no
 // persistent blocks); clusters could share tiles of w; 64 channels a tap are needed to fill a step.

@@ -10,6 +10,7 @@
 // Predicted: stride^2 times fewer multiply-adds than taps, 2 loads for each. Neighbouring threads
 // are neighbouring iw, so with stride 1 a warp reads neighbouring dy and the same w; with stride 2
 // its lanes are of two phases, which read other weights, and loops differ by a tap in length.
+// dy comes from DRAM about once, dx goes once. 56 registers: 4 blocks of 8 warps, 32 of 64.
 // Measured: not yet on a GPU.
 // Still slow: phases mixed in a warp; every operand is loaded again for each use.
 #include "geometry.cuh"

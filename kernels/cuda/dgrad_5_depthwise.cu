@@ -6,8 +6,10 @@
 // tap meets an element; a thread's elements begin at a multiple of the stride, so which one is known
 // to the compiler, and no lane computes what another skips. Strides are 1, 2 or 4.
 //
-// Predicted, 3x3 s1 C256@56 in float, N = 256: as conv_5_depthwise.cu, 382 us; with s2 dy is a quarter
-// of dx, 239 us, and 2.25 multiply-adds an element. Measured: not yet on a GPU.
+// Predicted, 3x3 s1 C256@56 in float, N = 256: as conv_5_depthwise.cu, dy read and dx written
+// once, 382 us; with s2 dy is a quarter of dx, 239 us, and 2.25 multiply-adds an element. 93
+// registers: 3 blocks of 7 warps, 21 of 64.
+// Measured: not yet on a GPU.
 // Still slow: as conv_5_depthwise.cu; a channel multiplier takes one tile for each channel of dy, with
 // barriers between.
 //

@@ -9,7 +9,8 @@
 // pack_channels.cu, into rows of one input channel. A phase without taps writes the bias, or 0.
 //
 // Predicted: as fprop of the same layer. With stride 2 there are 4 launches, of 9 taps 4, 2, 2 and
-// 1; the smaller ones are a few microseconds each and do not fill the GPU at small batches.
+// 1; the smaller ones are a few microseconds each and do not fill the GPU at small batches. dy is
+// read once a tap that fits, from L2 but for the first time. Occupancy is conv_7_mma.cu's.
 // Measured: not yet on a GPU.
 // Still slow: one launch a phase; rows of dx are written with gaps, which the next phase fills.
 //

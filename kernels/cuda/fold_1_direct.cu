@@ -6,7 +6,7 @@
 // phase of i + padding.
 //
 // Predicted, 64@56 3x3 p1 in float, N = 256: columns are read once and x written once: 2.06 GB,
-// 478 us at 4.3 TB/s; 9 loads a thread, coalesced with stride 1. Full occupancy.
+// 478 us at 4.3 TB/s; 9 loads and additions a thread, coalesced with stride 1. Full occupancy.
 // Measured: not yet on a GPU.
 // Still slow: one load in flight at a time; a division for every tap that is looked at.
 #include "places.cuh"

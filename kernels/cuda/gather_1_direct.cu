@@ -4,7 +4,8 @@
 // grow with s, so that a warp's loads from x are near one another.
 //
 // Predicted, 64@56 from 64@112 in float, N = 256: index (8 bytes) and y (4) once, and most lines of x:
-// 1.44 GB, 335 us at 4.3 TB/s; two loads in a row. Full occupancy. Measured: not yet on a GPU.
+// 1.44 GB, 335 us at 4.3 TB/s; two loads in a row, four divisions.
+// Full occupancy. Measured: not yet on a GPU.
 // Still slow: positions are 64 bits, twice a float.
 #include "index.cuh"
 

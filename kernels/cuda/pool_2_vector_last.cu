@@ -6,8 +6,8 @@
 //
 // Predicted, max 3x3 s2 64@112 in float, N = 256, values only: x read and y written once, 1.03 GB,
 // 239 us at 4.3 TB/s, if what neighbours share stays in L1: a thread of 1 x 4 outputs loads 27
-// vectors of 16 bytes for 4, 1.7 times x. About 64 registers, 1024 threads a multiprocessor, each
-// with 9 loads of 16 bytes in flight. Measured: not yet on a GPU.
+// vectors of 16 bytes for 4, 1.7 times x, and compares 36 taps. About 64 registers, 1024 threads a
+// multiprocessor, each with 9 loads of 16 bytes in flight. Measured: not yet on a GPU.
 // Still slow: parts of one row each share two thirds of what they load with the next.
 //
 // Macros: those of slide.cuh and channels.cuh.

@@ -10,8 +10,9 @@
 // of each CHUNK of s. Pooling's positions grow with s, so a warp then reads little besides its own.
 //
 // Predicted, 64@56 into 64@112 in float, N = 256 (k3 s2): index read twice and x once (51 M each,
-// 8 and 4 bytes), y (206 M) written once: 1.85 GB, 430 us at 4.3 TB/s. At most 64 registers, and 16 KiB
-// of shared memory (32 in double) for 4 warps: 8 blocks (7), 32 of 64 warps.
+// 8 and 4 bytes), y (206 M) written once: 1.85 GB, 430 us at 4.3 TB/s; two
+// compares an index for each warp that scans it, an addition where it owns it. At most 64 registers,
+// and 16 KiB of shared memory (32 in double) for 4 warps: 8 blocks (7), 32 of 64 warps.
 // Measured: not yet on a GPU.
 // Still slow: a warp has one load of index and one of x in flight; in channels_last its lanes read
 // C apart. An index without order makes every warp scan the whole plane.

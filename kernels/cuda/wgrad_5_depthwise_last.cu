@@ -9,7 +9,8 @@
 //
 // Predicted, 3x3 C256@56 in float, N = 256: x and dy come from DRAM once if the blocks of three rows
 // of taps run side by side, 1.64 GB, 382 us at 4.3 TB/s; from L2 three times. A thread has 10 loads
-// of 16 bytes in flight for 48 multiply-adds. Measured: not yet on a GPU.
+// of 16 bytes in flight for 48 multiply-adds. 94 registers: 2 blocks of 8 warps, 16 of 64.
+// Measured: not yet on a GPU.
 // Still slow: dy and x are loaded again for every row of taps.
 //
 // Macros: those of slide.cuh and channels.cuh, with ROWS = 1.

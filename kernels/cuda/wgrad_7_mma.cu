@@ -15,6 +15,7 @@
 // Predicted, ResNet-50 3x3 64 -> 64 at 56x56, N = 256, bf16: 59 GFLOP; 9 tiles of 64x64, each with
 // 30 splits; dy and x are read 9 times, mostly from L2, which gives 32 FLOP a byte: 300 us at 6
 // TB/s. 4.4 MB of parts: 3 us. With 256 channels 128x128 tiles do twice as much a byte.
+// 64x64 tiles: 4 warps, at most 128 registers, 4 blocks: 16 warps of 64.
 // Measured: not yet on a GPU.
 // Still slow: taps of the same x are read as if they were other columns; floats' fragments take
 // 24 loads of 4 bytes a step of 16 products.
