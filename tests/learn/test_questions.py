@@ -5,6 +5,7 @@ import re
 import shlex
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from refconv.cli import DIFFERS, OK, main
 from refconv.learn.questions import questions
 
 QUESTIONS = {q.id: q for q in questions()}
+ROOT = Path(__file__).resolve().parents[2]
 
 #: What the command prints, as patterns of one line each; ``{answer}`` is the quiz's number.
 SHOWN = {
@@ -189,3 +191,23 @@ def test_paddings_of_the_paper():
     found = rc.solve(kernel=4, padding="?", size=32, out=32)
     assert not found.answers
     assert (1, 2) in found.asymmetric
+
+
+def readme(name):
+    """``(command, answer)`` of each row of a README's table of questions; ``net`` is a reader's."""
+    row = re.compile(r"^\| .* \| `((?:refconv (?:explain|trace)|rc\.) ?[^`]*)`.* \| (.*) \|$", re.M)
+    rows = row.findall((ROOT / name).read_text())
+    return [(command, answer) for command, answer in rows if "(net" not in command]
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
+def test_readme_answers(name):
+    """Each row's command prints the numbers of its answer; both READMEs have the same commands."""
+    rows, number = readme(name), r"\d+(?:,\d{3})*"
+    assert len(rows) >= 7
+    assert [command for command, _ in rows] == [command for command, _ in readme("README.md")]
+    for command, answer in rows:
+        code, text = printed(command)
+        assert code == OK, text
+        shown = set(re.findall(number, text))
+        assert set(re.findall(number, answer.split("`")[0])) <= shown, command
