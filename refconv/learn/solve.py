@@ -219,7 +219,9 @@ def _remarks(
     if question.unknown == ("stride",) and found and max(axis.out for axis in found[-1].axes) == 1:
         return ["any larger stride gives 1 too"]
     if question.unknown == ("stride",) and question.rule == "transposed" and row["size"] == 1:
-        return ["the stamp of a single input cell needs no stride: any fits"]
+        return ["the stamp of a single input cell needs no stride: any other gives the same"]
+    if question.unknown == ("dilation",) and row["kernel"] == 1:
+        return ["a kernel of 1 has no gaps: any other dilation gives the same"]
     if question.rule != "conv" or question.unknown != ("padding",):
         return []
     s, size, out = row["stride"], row["size"], row["out"]

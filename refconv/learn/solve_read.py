@@ -54,21 +54,24 @@ class Question:
         """What is asked for."""
         return tuple(name for name in LETTERS if self.axes[0][name] is None)
 
-    def axis(self, index: int, found: Mapping[str, int]) -> Axis | None:
-        """An axis with ``found`` put in; None if torch would refuse the numbers."""
-        numbers = {**self.axes[index], **found}
-        k, s, d, p = (numbers[name] for name in ("kernel", "stride", "dilation", "padding"))
-        s = k if s == "kernel" else s
-        extra = numbers["output_padding"]
-        if self.rule == "pool" and p > k // 2:
-            return None
-        if self.rule == "transposed" and extra >= max(s, d):
-            return None
-        axis = Axis.of(
-            self.rule, numbers["size"], kernel=k, stride=s, padding=window.both_sides(p),
-            dilation=d, output_padding=extra, ceil_mode=self.ceil_mode,
+    def numbers(self, index: int, found: Mapping[str, int]) -> Axis:
+        """An axis with ``found`` put in, whether torch takes the numbers or not."""
+        row = {**self.axes[index], **found}
+        k, s, d, p = (row[name] for name in ("kernel", "stride", "dilation", "padding"))
+        return Axis.of(
+            self.rule, row["size"], kernel=k, stride=k if s == "kernel" else s,
+            padding=window.both_sides(p), dilation=d, output_padding=row["output_padding"],
+            ceil_mode=self.ceil_mode,
             name=checks.axis_name(index, len(self.axes)) if len(self.axes) > 1 else "",
         )  # fmt: skip
+
+    def axis(self, index: int, found: Mapping[str, int]) -> Axis | None:
+        """The same; None if torch would refuse the numbers."""
+        axis = self.numbers(index, found)
+        if self.rule == "pool" and axis.padding[0] > axis.kernel // 2:
+            return None
+        if self.rule == "transposed" and axis.output_padding >= max(axis.stride, axis.dilation):
+            return None
         return axis if axis.out >= 1 else None
 
     def answered(self, found: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ result says which.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -17,6 +18,8 @@ from .solve_read import Question
 
 #: Answers that a text shows; a result has all.
 SHOWN = 8
+#: Longer ranges are searched by halving.
+MANY = 64
 #: Ranges of numbers where two are asked for.
 USUAL = {"kernel": 11, "stride": 8, "dilation": 4}
 #: The usual kernels, plainest first.
@@ -164,6 +167,8 @@ def _tried(question: Question) -> Iterator[dict[str, int]]:
             yield values
             return
         low, high = _range(question, rest[0], values, alone)
+        if high - low > MANY and len(rest) == 1 and not question.ceil_mode:
+            low, high = _near(question, rest[0], values, low, high)
         for value in range(low, high + 1):
             yield from deeper({**values, rest[0]: value}, rest[1:])
 
@@ -184,12 +189,15 @@ def _range(question: Question, name: str, values: dict[str, int], alone: bool) -
         extent = window.effective_kernel(k, d)
         if name == "output_padding":
             tops.append(max(s, d) - 1)
+        elif (name, k) == ("dilation", 1):
+            tops.append(1)  # it does not matter
         elif name == "padding" and (question.rule == "pool" or not alone):
             tops.append(k // 2 if question.rule == "pool" else extent - 1)
         elif question.rule == "transposed":
             # The output's size grows with every one of these; a padding takes from it.
             takes = (size - 1) * s + extent + (numbers["output_padding"] or 0)
-            tops.append(takes // 2 if name == "padding" else out + pads + 1)
+            free = name == "stride" and size == 1
+            tops.append(takes // 2 if name == "padding" else 1 if free else out + pads + 1)
         else:
             largest: dict[str, int] = {
                 "padding": (out * s + extent) // 2,
@@ -200,6 +208,26 @@ def _range(question: Question, name: str, values: dict[str, int], alone: bool) -
             }
             tops.append(largest[name])
     return 0 if "padding" in name else 1, max(tops)
+
+
+def _near(
+    question: Question, name: str, values: dict[str, int], low: int, high: int
+) -> tuple[int, int]:
+    """The part of a long range that gives the wanted size, and one value more on each side: the
+    size grows, or shrinks, with every one of the numbers.
+    """
+    grows = (name in ("padding", "size")) != (question.rule == "transposed" and name != "size")
+    lows, highs = [], []
+    for index, row in enumerate(question.axes):
+
+        def signed(value: int, index: int = index) -> int:
+            axis = question.numbers(index, {**values, name: value})
+            return axis.computed if grows else -axis.computed
+
+        wanted = row["out"] if grows else -row["out"]
+        lows.append(low + bisect_left(range(low, high + 1), wanted, key=signed) - 1)
+        highs.append(low + bisect_right(range(low, high + 1), wanted, key=signed))
+    return max(low, min(lows)), min(high, max(highs))
 
 
 def _plainness(answer: Answer) -> tuple[Any, ...]:

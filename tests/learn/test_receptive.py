@@ -95,7 +95,7 @@ def test_branches_see_the_union(before, stride, reach, dilation):
     nodes.append(Node((axis,), (start,)))
     size = min(up.shape[-1], right.shape[-1])
     y = up[..., :size] + right[..., :size]
-    nodes.append(Node("pointwise", (left, len(nodes) - 1)))
+    nodes.append(Node("pointwise", (len(nodes) - 1, left)))
     (field,) = fields(nodes)[-1].axes
     judged(x, y, field)
 
@@ -204,8 +204,8 @@ def test_what_sees_everything_nothing_or_cannot_be_followed():
             Node("pointwise", (0, 4), "add"),
             Node("unknown", (0,), "mystery"),
             Node("pointwise", (6, 1)),
-            Node((Axis("adaptive", 9, 1),), (-1,)),
-            Node("pointwise", (0, 8)),
+            Node((Axis.of("conv", 9, kernel=9, stride=9),), (-1,)),
+            Node("pointwise", (0, 8)),  # one cell, broadcast
             Node((*wide, *wide), (0,)),
             Node((Axis("given", 4, 7),), (-1,)),
             Node("unknown", (2,)),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import refconv as rc
 from refconv import window
 from refconv.errors import ArgumentError, RefconvError, UsageError
+from refconv.learn import solve_search
 from refconv.learn.solve import solve
 
 FEW = settings(max_examples=60, deadline=None)
@@ -125,6 +126,31 @@ def test_two_unknowns_are_found_within_their_ranges(two, **numbers):
         axis = answer.axes[0]
         sizes = (axis.size, axis.kernel, axis.stride, axis.padding, axis.dilation)
         assert window.out_size(*sizes) == axis.out == (known | answer.values)["out"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    unknown=st.sampled_from(CONV),
+    op=st.sampled_from(["conv", "conv_transpose", "pool"]),
+    **GEOMETRY | {"size": st.integers(70, 100)},
+)
+def test_long_ranges_are_halved_to_the_same_answers(unknown, op, **numbers):
+    """With and without halving."""
+    numbers["padding"] = min(numbers["padding"], numbers["kernel"] // 2)
+    wanted = solve(op=op, out="?", **numbers).answers[0].values["out"]
+    quick = solve(op=op, out=wanted, **numbers | {unknown: "?"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(solve_search, "MANY", 1 << 30)
+        slow = solve(op=op, out=wanted, **numbers | {unknown: "?"})
+        assert quick.answers == slow.answers
+        none = solve(op=op, out=wanted + 1, **numbers | {unknown: "?"})
+    assert solve(op=op, out=wanted + 1, **numbers | {unknown: "?"}).why == none.why
+
+
+def test_a_second_of_sound_is_solved_at_once():
+    """A million samples: the range is not walked through."""
+    found = solve("nn.Conv1d(1,1,4,2,padding=?)", in_=1_000_000, out=500_000)
+    assert values(found) == [{"padding": 1}]
 
 
 NETD = [("nn.Conv2d(3,64,3,padding=?)", 96, 96), ("nn.Conv2d(64,64,4,2,padding=?)", 96, 48)]
@@ -257,7 +283,8 @@ def test_notes_say_what_a_user_should_know():
             "TensorFlow's SAME pads (0, 1): the same size, another alignment"
         ),
         ("nn.Conv2d(3,3,5,?,2)", 96, 1): "any larger stride gives 1 too",
-        ("nn.ConvTranspose2d(3,3,4,?,1)", 1, 2): "needs no stride: any fits",
+        ("nn.ConvTranspose2d(3,3,4,?,1)", 1, 2): "needs no stride: any other gives the same",
+        ("nn.Conv2d(3,3,1,dilation=?)", 8, 8): "any other dilation gives the same",
         ("nn.Conv2d(3,3,3,2,padding=?)", 8, 4): "1 cell left over behind the last window, padding",
         ("nn.Conv2d(3,3,1,padding=?)", 8, 12): "the first window lies in the padding alone",
     }
