@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import label, notation_benchdnn, notation_miopen
 from ..errors import UsageError
@@ -19,7 +19,9 @@ from .explain_layer import explain_layer
 from .explain_nets import nets
 from .explain_show import Explanation, Part
 from .layers import is_module, part_name
-from .solve import Solution, solve
+
+if TYPE_CHECKING:
+    from .solve import Solution
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,6 +76,8 @@ def explain(
     """
     if isinstance(what, str):
         if re.search(r"\?", what):
+            from .solve import solve
+
             return Solved(what, solve(what, in_=in_shapes[0] if in_shapes else None, out=out))
         if out is not None:
             raise UsageError(

@@ -253,6 +253,9 @@ def test_a_model_in_hand_is_left_as_it_is():
     assert all(not p.is_meta for p in model.parameters())
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
     assert not torch.nn.modules.module._global_forward_hooks
+    weightless = nn.Sequential(nn.Conv2d(3, 8, 3, device="meta"), nn.Dropout())
+    assert rc.explain(weightless, (3, 8, 8)).ok
+    assert weightless[1].training
 
 
 def test_sequential_as_text_is_parsed_and_never_evaluated():
@@ -269,6 +272,7 @@ def test_sequential_as_text_is_parsed_and_never_evaluated():
         "nn.Sequential(nn.Linear(open('x'),1))",
         "nn.Conv9d(1)",
         "os.system('true')",
+        "os.Linear(192, 1)",
         "nn.Sequential(**{})",
         "nn.Linear(10)",
         "nn.Sequential(nn.Linear(9**9**9, 1))",
