@@ -6,7 +6,7 @@ import torch
 
 from kernels.naive import conv
 from refconv import label
-from refconv.errors import ShapeError, UsageError
+from refconv.errors import ShapeError, UnsupportedError, UsageError
 from refconv.learn.count import flops, macs, macs_line, params, params_line, problem_macs
 
 
@@ -123,6 +123,8 @@ def test_questions_that_have_no_answer_say_why():
         macs("nn.Conv2d(3,6,5)")
     with pytest.raises(UsageError, match=r"a layer is a problem, .* got LSTM"):
         macs([torch.nn.LSTM(3, 3)], "3x3")
+    with pytest.raises(UnsupportedError, match="the multiplies of lstm are not counted"):
+        macs(torch.nn.LSTM(3, 3), "3x3")
     with pytest.raises(UsageError, match="got int"):
         params(3)
     with pytest.raises(UsageError, match="it takes in_features, out_features, bias"):
