@@ -10,7 +10,18 @@ import re
 import refconv
 from refconv.learn.questions import Question, questions
 
-WRONG = {"en": "Often said, and wrong:", "zh": "常见的错误答案："}
+WRONG = {"en": "Often said, and wrong: ", "zh": "常见的错误答案："}
+#: Headings, by the question that each begins with.
+GROUPS = {
+    1: {"en": "LeNet: sizes, filters, parameters", "zh": "LeNet：尺寸、卷积核、参数"},
+    9: {"en": "NetD: the padding that a paper leaves out", "zh": "NetD：论文没写的 padding"},
+    14: {
+        "en": "The family: shapes, VALID, SAME, dilation",
+        "zh": "整个家族：形状、VALID、SAME、dilation",
+    },
+    27: {"en": "Kernels, counted and multiplied", "zh": "卷积核：有几个，怎么算"},
+    32: {"en": "MNIST: where 9216 comes from", "zh": "MNIST：9216 从哪里来"},
+}
 
 
 def prose(text: str) -> str:
@@ -40,10 +51,12 @@ def how(command: str) -> list[str]:
 def entry(question: Question, language: str) -> str:
     """One question: what is asked, the command, the answer, the wrong answers."""
     text = getattr(question, language)
-    lines = [f"## {question.id}. {prose(text.q)}", "", *how(question.command), "", prose(text.a)]
+    group = [f"## {GROUPS[question.id][language]}", ""] if question.id in GROUPS else []
+    lines = [*group, f"### {question.id}. {prose(text.q)}", ""]
+    lines += [*how(question.command), "", prose(text.a)]
     for wrong in question.wrong:
         said = getattr(wrong, language)
-        lines += ["", f"{WRONG[language]} “{prose(said.a)}” {prose(said.why)}"]
+        lines += ["", f"{WRONG[language]}“{prose(said.a)}” {prose(said.why)}"]
     return "\n".join(lines)
 
 
