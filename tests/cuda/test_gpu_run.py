@@ -5,6 +5,7 @@ are wrong, what is done already.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -34,19 +35,48 @@ for line in sys.stdin:
 """
 
 
-def test_without_a_gpu_it_says_why_in_a_line(capsys) -> None:
+#: Packages that the machine with the GPU does not have, or need not have.
+ABSENT = ("msgspec", "array_api_compat", "hypothesis", "PIL", "ray", "jinja2", "matplotlib", "onnx")
+BLOCK = f"""
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {ABSENT}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Block())
+"""
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch) -> None:
+    """Processes that are started cannot import what is ``ABSENT``."""
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "sitecustomize.py").write_text(BLOCK)
+    before = os.environ.get("PYTHONPATH")
+    parts = [str(tmp_path / "bare"), str(Path(__file__).parents[2]), *([before] if before else [])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(parts))
+
+
+def test_without_a_gpu_it_says_why_in_a_line(bare) -> None:
+    """On a machine with no more than torch, too."""
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    assert main(["gpu"]) == 3
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "needs a GPU: torch" in said
-    assert "cupy: " in said
+    done = subprocess.run(
+        [sys.executable, "-m", "refconv", "gpu", "--resume"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "needs a GPU: torch" in done.stderr
+    assert "cupy: " in done.stderr
+    absent = subprocess.run([sys.executable, "-c", "import msgspec"], capture_output=True)
+    assert b"No module named 'msgspec'" in absent.stderr
 
 
 @here
-def test_a_rehearsal_goes_all_the_way(tmp_path, capsys) -> None:
-    """Verified, timed by a clock that does not measure, nothing among what was measured."""
+def test_a_rehearsal_goes_all_the_way(tmp_path, capsys, bare) -> None:
+    """Verified, timed by a clock that does not measure, nothing among what was measured; by workers
+    with no more than torch.
+    """
     path = tmp_path / "gpu.jsonl"
     words = ["gpu", "--device", "cpu", "--records", str(path), "--rows", "1"]
     only = f"{ITEM},ceilings,time/pool3s2_64/N2/fp32/fprop"
@@ -151,20 +181,7 @@ def test_what_failed_is_on_the_page(tmp_path) -> None:
     assert "3 items are left" in page
 
 
-def test_it_needs_no_msgspec() -> None:
-    """The machine with the GPU does not have it."""
-    code = """
-import sys
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("msgspec", "array_api_compat", "hypothesis", "PIL", "ray"):
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Block())
-import refconv.harness.gpu.run, refconv.harness.gpu.worker, refconv.cli.gpu
-from refconv.harness.gpu import compiling, racing, verify, names, ceilings, machine, rows
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_rows_begin_with_the_stem() -> None:
     assert workers.command("cpu")[-1] == "cpu"
     assert json.loads(json.dumps(rows.items()[0]))["key"].startswith("time/rn_stem/N256/bf16")
 
