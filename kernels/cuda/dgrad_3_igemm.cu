@@ -14,7 +14,7 @@
 // Predicted, for DCGAN's 4x4 stride 2, 256 to 128 channels at 16x16 to 32x32, N=256, float, on an
 // H200: four phases of 4 taps, 69 GFLOP (of 275 with the stride's zeros) in 1.03 ms at best; dy (67
 // MB) and dx (134 MB) go once through DRAM: 0.05 ms, so arithmetic binds. Registers, shared memory
-// and blocks as conv_3_igemm.cu's 128x128 tile: 16 warps of 64.
+// and blocks as conv_3_igemm.cu's 128x64 tile (in channels_last its 128x128): 16 warps of 64.
 // Measured: not yet on a GPU.
 // Still slow: as conv_3; w's rows are input channels, so its loads are never vectors, and with w in
 // NCHW but dy in channels_last they lie apart; a phase writes every stride-th element of a row of

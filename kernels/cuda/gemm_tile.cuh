@@ -26,15 +26,8 @@
 constexpr int DEPTH = 8;
 constexpr int SUMS_M = 8, SUMS_N = TILE_M == 128 && TILE_N >= 64 ? 8 : 4;
 constexpr int THREADS = TILE_M / SUMS_M * (TILE_N / SUMS_N);
-// Blocks at once: 128 registers a thread, and more for wide sums and wide offsets. Before sm_80 the
-// compiler needs more for the largest tile.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-constexpr int LARGEST = 1;
-#else
-constexpr int LARGEST = 2;
-#endif
-constexpr int BLOCKS =
-    THREADS == 256 ? LARGEST : sizeof(element) == 8 ? 2 : sizeof(offset) == 8 ? 3 : 4;
+// Blocks at once: 128 registers a thread, and more for wide sums and wide offsets.
+constexpr int BLOCKS = THREADS == 256 || sizeof(element) == 8 ? 2 : sizeof(offset) == 8 ? 3 : 4;
 constexpr int SHARE = THREADS / TILE_M;  // threads that fetch for one row
 constexpr int FETCHED = DEPTH / SHARE;   // elements that each of them fetches a turn
 constexpr int PITCH_M = TILE_M + 4, PITCH_N = TILE_N + 4;  // 4: stores along k meet other banks
