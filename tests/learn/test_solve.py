@@ -235,6 +235,7 @@ PLAINEST = {
     "nn.Conv2d(3,3,?,padding=?)": (32, 32, {"kernel": 3, "padding": 1}),
     "nn.Conv2d(3,3,?,2,padding=?)": (96, 48, {"kernel": 4, "padding": 1}),
     "nn.Conv2d(3,3,3,padding=?,dilation=?)": (32, 32, {"padding": 1, "dilation": 1}),
+    "nn.Conv2d(3,3,?,dilation=?)": (9, 5, {"kernel": 5, "dilation": 1}),
     "nn.Conv2d(3,3,7,2,3)": (None, 112, {"size": 223}),
     "nn.ConvTranspose2d(3,3,?,2,?)": (12, 24, {"kernel": 4, "padding": 1}),
     "nn.ConvTranspose2d(3,3,3,2,?,?)": (12, 24, {"padding": 1, "output_padding": 1}),
