@@ -33,6 +33,9 @@ def command(
             show_default=False,
         ),
     ],
+    in_shape: Annotated[
+        str | None, typer.Option("--in", metavar="SHAPE", help="Input shape, e.g. 8x64x32x32.")
+    ] = None,
     backward: Annotated[bool, typer.Option("--backward", help="Gradients as well.")] = False,
     dtype: Annotated[
         str | None, typer.Option(metavar="DTYPE", help="E.g. float64, bfloat16; else float32.")
@@ -62,7 +65,7 @@ def command(
         raise UsageError(f"--device: must be cpu or cuda, got {device!r}")
     candidates.devices(device or "cpu")  # refuse one that is not here before any work
     spec, specs = _split(words)
-    loaded = [c for text in specs for c in case_sets.load(text, dtype=dtype)]
+    loaded = [c for text in specs for c in case_sets.load(text, in_shape=in_shape, dtype=dtype)]
     problems = list(dict.fromkeys(c.problem for c in loaded if not c.refused))
     work = []
     for problem in problems:
@@ -77,7 +80,8 @@ def command(
                     function, problem, seed=seed, backward=backward, device=device
                 )
             )
-    again = [spec, *specs] + (["--backward"] if backward else [])
+    again = [spec, *specs] + (["--in", in_shape] if in_shape else [])
+    again += ["--backward"] if backward else []
     again += ["--dtype", dtype] if dtype else []
     again += ["--device", device] if device else []
     repro = shlex.join(["refconv", "invariance", *again, "--seed", str(seed)])
