@@ -87,7 +87,7 @@ def app(wanted: str) -> Any:
         name="refconv",
         help="Reference convolution: kernels to read, an oracle to trust, a benchmark to believe.",
         epilog="Example: refconv compare 'nn.Conv2d(6,16,5)' --in 1x6x14x14. "
-        "Alone, refconv runs the cs231n example.",
+        "Alone, refconv runs the cs231n example. Slow, different or missing? refconv doctor.",
         add_completion=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -22,7 +22,7 @@ def command(
     ] = False,
     records: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Else $OUT, or bench/history.", show_default=False),
+        typer.Option(metavar="FILE", help="Else in $OUT, or bench/history.", show_default=False),
     ] = None,
     only: Annotated[
         str | None,

@@ -131,8 +131,16 @@ def test_what_can_be_written(tmp_path) -> None:
         assert not limits.writable(tmp_path / "new")
 
 
+def test_these_kernels_are_this_checkouts() -> None:
+    """Else every test here tests another checkout's."""
+    assert not [line for line in lines(checkout.check()) if "kernels" in line]
+
+
 def test_kernels_of_another_checkout(tmp_path) -> None:
-    assert lines(checkout.check()) == []
+    package = checkout.PACKAGE
+    assert not [
+        x for x in lines(checkout.check(package, package.parent / "kernels")) if "kern" in x
+    ]
     told = lines(checkout.check(used=tmp_path / "kernels"))
     assert "those of another checkout" in told[0]
     assert told[0].startswith("failed kernels: ")
@@ -143,7 +151,7 @@ def test_kernels_of_another_checkout(tmp_path) -> None:
 
 def test_another_version_than_pips(monkeypatch) -> None:
     monkeypatch.setattr(checkout.metadata, "version", lambda name: "0.0.1")
-    (told,) = lines(checkout.check())
+    *_, told = lines(checkout.check())
     assert "pip has installed 0.0.1" in told
 
 
