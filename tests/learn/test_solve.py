@@ -109,6 +109,15 @@ def test_one_unknown_of_a_pooling(unknown, ceil_mode, **numbers):
     assert got == (fits[: len(got)] if unknown == "stride" and out == 1 else fits)
 
 
+def test_a_pools_kernel_is_at_least_twice_its_padding():
+    """Kernels 2 and 3 would give 3 windows too, but torch refuses them; ceil_mode has its sign."""
+    found = solve(op="pool", kernel="?", stride=4, padding=2, size=9, out=3)
+    assert sorted(answer.values["kernel"] for answer in found.answers) == [4, 5]
+    ceil = solve("nn.MaxPool2d(3,2,ceil_mode=True)", in_=28)
+    assert ceil.equation == ("28 + 0 - 3 = 2*(o-1) - r, r in {0,1}",)
+    assert values(ceil) == [{"out": 14}]
+
+
 @FEW
 @given(two=st.sampled_from([("kernel", "padding"), ("kernel", "stride"), ("stride", "padding"),
                             ("padding", "size"), ("padding", "out"), ("dilation", "padding")]),
