@@ -168,6 +168,18 @@ def test_goals_are_met_by_every_row_or_not_at_all() -> None:
     assert told["strict"]["where"] == "time/1.4"
 
 
+def test_a_captured_graph_is_on_the_page() -> None:
+    journal = Journal(None, {"gpu": "a", "tree": "1"})
+    record = _timed(1.6)
+    record["entries"]["torch contiguous"]["graph_ns"] = 3000.0
+    record["entries"]["cupy:a contiguous"]["graph_ns"] = 1500.0
+    journal.write(record)
+    assert "(graph: 1.5 us, 2.00x)" in "\n".join(table.lines(journal, 0))
+    record["entries"]["cupy:a contiguous"]["graph"] = "capture failed"
+    journal.write(record)
+    assert "(not captured: capture failed)" in "\n".join(table.lines(journal, 0))
+
+
 def test_what_failed_is_on_the_page(tmp_path) -> None:
     journal = Journal(None, {"gpu": "a", "tree": "1"})
     item = {"kind": "verify", "backend": "cupy", "slot": "s", "algorithm": "a"}

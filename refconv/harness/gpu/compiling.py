@@ -34,7 +34,7 @@ def items(
 ) -> list[dict[str, Any]]:
     """Every file and set of macros that verification and ``rows`` launch on this kind of GPU."""
     found: dict[str, dict[str, Any]] = {}
-    for launch in (*_verified(arch, multiprocessors), *_timed(arch, rows, multiprocessors)):
+    for launch in (*_verified(arch, multiprocessors), *timed(arch, rows, multiprocessors)):
         words = [f"{name}={value}" for name, value in launch.macros]
         key = "/".join(["compile", arch, launch.source, *words])
         found.setdefault(key, {
@@ -65,17 +65,19 @@ def _verified(arch: str, multiprocessors: int) -> Iterator[Launch]:
                         yield from launches(one.problem, slot, step, layout, last, multiprocessors)
 
 
-def _timed(arch: str, rows: Iterable[Row], multiprocessors: int) -> Iterator[Launch]:
+def timed(arch: str, rows: Iterable[Row], multiprocessors: int) -> Iterator[Launch]:
+    """What is launched for rows."""
     steps = _steps(arch)
     for row in rows:
         problem, slot = row.problem, row.slot
         if not slot:
             continue
         fitting = [s for of, s in steps if of == slot and s.supports(problem) is None]
+        fitting.sort(key=lambda s: s.cost(problem, slot, 1))
         for step in fitting if row.ladder else fitting[:STEPS]:
             for layout in odd.LAYOUTS[:2]:
-                last = layout != "contiguous"
-                yield from launches(problem, slot, step, layout, last, multiprocessors)
+                last, relu = layout != "contiguous", row.way == "fused"
+                yield from launches(problem, slot, step, layout, last, multiprocessors, relu)
 
 
 def _steps(arch: str) -> list[tuple[str, Any]]:
@@ -95,9 +97,10 @@ def launches(
     layout: str,
     last: bool,
     multiprocessors: int = MULTIPROCESSORS,
+    relu: bool = False,
 ) -> Iterator[Launch]:
     """What a step launches for arrays of this layout, aligned and as guard bands leave them."""
-    call = DeviceCall(problem, slot, Choice(get(BACKEND), step))
+    call = DeviceCall(problem, slot, Choice(get(BACKEND), step), relu)
     names = (*call.outputs, *call.inputs)
     shapes = (*call.out_shapes, *call.in_shapes)
     given = _users(problem, slot, call)

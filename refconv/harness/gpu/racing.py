@@ -8,7 +8,7 @@ same bits, or is judged again.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
@@ -158,12 +158,14 @@ def our_entries(
     skipped: dict[str, str] = {}
     backends = [b for b in device.backends if row.ladder or b == device.backends[0]]
     for backend in backends:
-        steps = get(backend).slots.get(row.slot, ()) if row.slot else (None,)
+        steps: Any = (None,)
+        if row.slot:
+            steps = predicted(get(backend).slots.get(row.slot, ()), row.problem, row.slot)
         for step in steps:
             name = f"{backend}:{step.name}" if step else backend
             reason = _against(row, backend, step, excluded)
             if reason is None and not row.ladder and len(found) >= STEPS * len(LAYOUTS):
-                reason = "others of the table come first"
+                reason = "others are predicted to be faster"
             for layout in LAYOUTS[: 1 if row.ladder else 2] if reason is None else ():
                 try:
                     call = _ours(row, name, *arrays.laid_out(layout))
@@ -174,6 +176,11 @@ def our_entries(
             if reason is not None:
                 skipped[name] = reason
     return found, skipped
+
+
+def predicted(steps: Iterable[Any], problem: Any, slot: str) -> list[Any]:
+    """The steps, fastest first, as far as that is predicted."""
+    return sorted(steps, key=lambda step: step.cost(problem, slot, 1))
 
 
 def _against(row: Row, backend: str, step: Any, excluded: frozenset[str]) -> str | None:

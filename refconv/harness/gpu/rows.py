@@ -16,7 +16,7 @@ from .. import cases, passes
 DTYPE = {"fp32": "float32", "tf32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 #: Layers whose arrays are larger are timed on fewer images.
 LARGEST = 3e8
-#: Steps that are timed beside torch, of those that can run a row: the first of the table.
+#: Steps that are timed beside torch, of those that can run a row: those predicted to be fastest.
 STEPS = 3
 BATCH = 256
 #: Of a rehearsal: channels and sizes that the emulator can run.

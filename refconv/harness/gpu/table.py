@@ -69,6 +69,7 @@ def _times(journal: Journal) -> Iterator[str]:
         mark = "" if r["status"] == "ok" else f"  ({r['status']}: {_reason(r)})"
         told = f"{ratio:8.2f}" if ratio else f"{'-':>8}"
         part = f"{share:5.0%}" if share else f"{'-':>5}"
+        mark += _graph(r, best[1])
         yield f"{name:44} {best[1]['median_ns'] / 1e3:9.1f} {told} {part}  {best[0]}{mark}"
     for g in goals.evaluate(rows, ceilings):
         word = {None: "not measured", True: "met", False: "NOT met"}[g["met"]]
@@ -78,6 +79,18 @@ def _times(journal: Journal) -> Iterator[str]:
         wanted += f", >= {g['wanted_share']:.0%} of copy" if g["wanted_share"] else ""
         worst = f", worst {g['worst']:.2f}x at {g['where']}" if g["worst"] is not None else ""
         yield f"goal {g['about']} ({wanted}): {word}, {g['measured']}/{g['rows']} rows{worst}"
+
+
+def _graph(r: dict[str, Any], mine: dict[str, Any]) -> str:
+    """The same calls captured in CUDA graphs, where they were: torch's time over ours."""
+    if "graph" in mine:
+        return f"  (not captured: {mine['graph'][:120]})"
+    theirs = r["entries"].get(r.get("torch", ""), {})
+    if "graph_ns" not in mine or "graph_ns" not in theirs:
+        return ""
+    return (
+        f"  (graph: {mine['graph_ns'] / 1e3:.1f} us, {theirs['graph_ns'] / mine['graph_ns']:.2f}x)"
+    )
 
 
 def _failure(r: dict[str, Any]) -> str:
