@@ -103,7 +103,8 @@ def layer_spec(text: str) -> str | None:
     """
     if "(" in text:
         name = part_name(text)
-        return text if name in MODULES or name in OPS else None
+        single = name in MODULES or name in OPS
+        return text if single and "padding_mode" not in text else None  # that is two ops
     first = text.split(maxsplit=1)[0] if text else ""
     others = (notation_benchdnn.looks_like(text), notation_miopen.looks_like(text))
     if first in OPS or ARRAY.search(text) or any(others):

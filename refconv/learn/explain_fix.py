@@ -224,7 +224,7 @@ def _maker(found: Capture, array: Array) -> str:
 
 
 def _shapes(op: Op) -> str:
-    return " and ".join(shape_text(array.shape) for array in op.arrays) or "no array"
+    return " and ".join(shape_text(array.shape) for array in op.inputs) or "no array"
 
 
 def _first_line(error: BaseException) -> str:

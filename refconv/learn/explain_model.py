@@ -61,7 +61,7 @@ class Model(Explanation):
             return f"✘ {self.title} on {given} stops {after}, in {self.stop.where}"
         results = " and ".join(self._shape(y.shape) for y in self.outputs[:4]) or "nothing"
         more = f" and {len(self.outputs) - 4} more" if len(self.outputs) > 4 else ""
-        return f"✔ {self.title}: {given} -> {results}{more}, {len(self.rows.shown)} rows"
+        return f"✔ {self.title}: {given} -> {results}{more}, {_rows(len(self.rows.shown))}"
 
     @property
     def total(self) -> str:
@@ -214,6 +214,10 @@ def explain_model(
         return Model(found.title, inputs, (), False, rows(Capture(()), False), stopped)
     inputs, batched = _inputs(found, model, shapes)
     ran = capture(_first(model, found), inputs)
+    if batched and ran.error is not None and not _rank(model):  # three axes were no picture
+        other = capture(found.make, tuple(_array(each) for each in shapes or [found.usual]))
+        batched = other.error is not None
+        ran = ran if batched else other
     stopped = None if ran.error is None else stop(ran, torch_says)
     if stopped is not None and "larger than the padded input" in stopped.reason:
         stopped = replace(stopped, fix=stopped.fix + _least(found, ran))
@@ -307,6 +311,10 @@ def _example(model: torch.nn.Module) -> str:
         if isinstance(module, torch.nn.Linear):
             return f"its shape, e.g. --in {module.in_features}"
     return "its shape, e.g. --in 3x32x32"
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)}"
 
 
 def _left_over(cells: Size | None) -> str:

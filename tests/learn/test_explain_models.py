@@ -228,6 +228,10 @@ def test_nets_of_every_kind_have_rows():
     assert found.rows.shown[-2].params == 300
     assert found.rows.uncounted == {"lstm": 1}
     assert "one sample becomes 2 rows" in broken("Grown", "4x10x10").text
+    found = rc.explain("nn.TransformerEncoderLayer(16, 2, 8)", "5x1x16")  # no picture: no batch
+    assert (found.ok, found.batched, found.outputs[0].shape) == (True, False, (5, 1, 16))
+    found = rc.explain("nn.Conv2d(3,6,5,padding=2,padding_mode='circular')", "3x8x8")
+    assert [row.name for row in found.rows.shown] == ["pad", "conv2d"]
     found = broken("instance", "2x3x8x8")
     assert not found.batched
     assert "for a batch of 2" in found.total
