@@ -1,28 +1,25 @@
 """Every kernel as it ships: compiled for GPUs by the compiler that would do it there, without one.
 
-What plans launch for the listed problems is compiled in every element type, for the oldest GPU that
-it is written for and for the newer ones: nothing may spill registers or need a stack, and
-registers and shared memory stay inside the table of budgets.
+What plans launch (``planned``) is compiled for the oldest GPU that it is written for and for newer
+ones: nothing may spill registers or need a stack, and registers and shared memory stay inside the
+table of budgets.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 
 import pytest
 
 from refconv.backends import _cuda_nvrtc as nvrtc
 from refconv.backends import _cuda_source as source
-from refconv.backends._cuda_launch import Launch
 
-from . import running
+from . import planned
 from .budgets import BUDGETS
-from .running import DTYPES, EACH, find
 
-ARCHITECTURES = ("sm_75", "sm_80", "sm_90a")
+FILES = sorted(path.name for path in source.folder().glob("*.cu"))
 
 
 def missing() -> str:
@@ -75,48 +72,38 @@ def costs(log: str) -> dict[str, Cost]:
     return found
 
 
-@cache
-def launches(slot: str, name: str) -> list[Launch]:
-    """What the step launches for the listed problems, in every element type."""
-    found = []
-    for dtype in DTYPES:
-        for problem in running.problems(slot, name, dtype):
-            found += running.launches(problem, slot, name)
-    return found
-
-
-def architectures(wanted: str) -> list[str]:
-    """What a step written for ``wanted`` is compiled for here."""
-    if wanted.endswith("a"):
-        return [wanted]
-    oldest = int(wanted.removeprefix("sm_"))
-    return [a for a in ARCHITECTURES if int(a[3:5]) >= oldest]
-
-
 def wide(macros: source.Macros) -> source.Macros:
     """The same with offsets of 64 bits."""
     return tuple((name, "int64" if name == "OFFSET" else value) for name, value in macros)
 
 
 @needs_compiler
-@pytest.mark.parametrize(("slot", "name"), EACH)
-def test_costs_are_inside_the_budget(slot: str, name: str) -> None:
-    wanted = find(slot, name).arch
-    made = launches(slot, name)
-    assert made, "it launches nothing for any listed problem"
-    dynamic: dict[str, int] = {}
-    for launch in made:
-        dynamic[launch.kernel] = max(dynamic.get(launch.kernel, 0), launch.shared)
-    for arch in architectures(wanted):
-        units = {(launch.source, launch.macros) for launch in made}
-        if arch == ARCHITECTURES[-1]:  # there also as for arrays of over 2^31 elements
-            units |= {(file, wide(macros)) for file, macros in units}
-        for file, macros in sorted(units):
-            _, log = nvrtc.compiled(file, macros, arch)
-            found = costs(log)
-            assert sorted(found) == sorted(source.kernels(source.text(file)))
-            for kernel in found.keys() & dynamic.keys():
-                judge(f"{kernel} {dict(macros)} {arch}", kernel, found[kernel], dynamic[kernel])
+@pytest.mark.parametrize("target", planned.TARGETS)
+@pytest.mark.parametrize("file", FILES)
+def test_costs_are_inside_the_budget(file: str, target: str) -> None:
+    for unit in planned.chosen(file, target):
+        _, log = nvrtc.compiled(file, unit.macros, target.partition(" ")[0])
+        found = costs(log)
+        assert sorted(found) == sorted(source.kernels(source.text(file)))
+        assert "serialized" not in log, f"{dict(unit.macros)}: products wait for one another"
+        for kernel in found.keys() & unit.shared.keys():
+            what = f"{kernel} {dict(unit.macros)} {target}"
+            judge(what, kernel, found[kernel], unit.shared[kernel])
+
+
+def test_no_kernel_is_forgotten() -> None:
+    """Every file and every kernel is launched by some plan, and is compiled for all that its step
+    is written for; every kind of macros for the newest.
+    """
+    every = {k for file in FILES for k in source.kernels(source.text(file))}
+    assert {k for unit in planned.units() for k in unit.shared} == every
+    for target, oldest in (("sm_75", "sm_70"), ("sm_80", "sm_80"), ("sm_90a", "sm_90a")):
+        made = [unit for file in FILES for unit in planned.chosen(file, target)]
+        able = [u for u in planned.units() if planned.runs(u.arch, target)]
+        assert any(u.arch == oldest for u in made)
+        assert {u.source for u in made} == {u.source for u in able}
+    assert {u.kind for u in made} == {u.kind for u in planned.units()}
+    assert all("int64" in dict(u.macros).values() for u in planned.units(True))
 
 
 def judge(what: str, kernel: str, cost: Cost, dynamic: int) -> None:
