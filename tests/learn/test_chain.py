@@ -118,6 +118,8 @@ def test_every_chain_leads_there(size, out, layers):
         (1, 64, 5, "k4 s1 p0, k4 s2 p1 (4x)", (1, 4, 8, 16, 32, 64)),  # and its generator
         (96, 6, 4, "k4 s2 p1 (4x)", (96, 48, 24, 12, 6)),  # NetD
         (28, 1, 3, "k4 s2 p1 (2x), k7 s1 p0", (28, 14, 7, 1)),
+        (28, 1, 4, "k4 s2 p1 (3x), k3 s1 p0", (28, 14, 7, 3, 1)),  # alike before exact
+        (28, 3, 2, "k4 s2 p1, k12 s1 p0", (28, 14, 3)),  # large before leaving cells over
         (7, 7, 2, "k3 s1 p1 (2x)", (7, 7, 7)),
         (64, 1, 1, "k64 s1 p0", (64, 1)),
     ],
