@@ -26,11 +26,10 @@ def options(command: Any) -> list[str]:
     """A table of a command's arguments and options."""
     rows = ["| | default | |", "|---|---|---|"]
     for p in command.params:
-        names = ", ".join(f"`{name}`" for name in (*p.opts, *p.secondary_opts))
+        value = f" {p.metavar}" if p.metavar else ""
+        names = ", ".join(f"`{name}{value}`" for name in (*p.opts, *p.secondary_opts))
         if p.param_type_name == "argument":
             names = f"`{p.metavar or p.human_readable_name.upper()}`"
-        elif p.metavar:
-            names += f" `{p.metavar}`"
         default = p.default if isinstance(p.default, str | int | float) else ""
         shown = "" if isinstance(default, bool) or default == "" else f"`{default}`"
         rows.append(f"| {names} | {shown} | {cell(p.help or '')} |")

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from refconv import cli
-from tests.docs.pages import DOCS, FENCE, ROOT
+from tests.docs.pages import DOCS, FENCE, ROOT, blocks
 
 PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "README.zh.md"]
 NAMES = [str(p.relative_to(ROOT)) for p in PAGES]
@@ -66,3 +66,24 @@ def test_what_does_not_exist_is_noticed():
         "```\n$ refconv expain x\nrefconv trace cs231n --ta 0\n```\n`refconv bench diff A B --fail`"
     )
     assert [wrong(line) for line in commands(page)] == [["expain"], ["--ta"], ["--fail"]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_python_is_python(page):
+    """What is shown as Python can be read as it."""
+    for block in blocks(page.read_text(), "python"):
+        compile(block, str(page), "exec")
+
+
+def test_python_of_the_readme_runs(capsys):
+    """From the first line to the last; the Chinese one has the same lines."""
+    english, chinese = (blocks((ROOT / name).read_text(), "python") for name in NAMES[-2:])
+    names = {}
+    for block in english:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["y"].shape == (1, 6, 28, 28)
+    assert names["w"].grad.shape == names["w"].shape
+    assert "numba:" in capsys.readouterr().out
+    plain = [[re.sub(r"  # .*", "", line) for b in page for line in b.splitlines()
+              if not line.startswith("#")] for page in (english, chinese)]  # fmt: skip
+    assert set(plain[1]) <= set(plain[0])
