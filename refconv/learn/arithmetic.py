@@ -299,10 +299,7 @@ FORMULAS: dict[str, dict[str, str]] = {
     "pool": {
         "simple": "out = floor((i + 2p - k) / s) + 1",
         "full": "out = floor((i + 2p - d*(k-1) - 1) / s) + 1",
-        "ceil_mode": (
-            "ceil for floor; one less if the last window would start in the padding: "
-            "(out-1)*s >= i+p"
-        ),
+        "ceil_mode": "ceil for floor; one less if (out-1)*s >= i+p: that window is in the padding",
         "torch": "H_out = floor((H_in + 2*padding - dilation*(kernel_size-1) - 1) / stride + 1)",
         "cs231n": "W2 = (W1 - F) / S + 1",
     },

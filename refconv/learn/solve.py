@@ -43,7 +43,7 @@ class Solution(Shown):
         """The answer in one line."""
         if self.asymmetric:
             pairs = ", ".join(str(pair) for pair in dict.fromkeys(self.asymmetric))
-            return f"no padding that is equal on both sides fits; {pairs} does (before, behind)"
+            return f"only an asymmetric padding fits: {pairs}, zeros before and behind"
         if not self.answers:
             return f"no {' with any '.join(map(_word, self.unknown))} fits"
         best = self.answers[0].values
@@ -84,7 +84,7 @@ class Solution(Shown):
             for row in (heads, *rows)
         ]
         hidden = len(self.answers) - SHOWN
-        return [*lines, f"… and {hidden} more in .answers"] if hidden > 0 else lines
+        return [*lines, f"… and {hidden} more, in .answers and --json"] if hidden > 0 else lines
 
     def as_dict(self) -> dict[str, Any]:
         """The solution for JSON."""

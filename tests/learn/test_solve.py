@@ -197,7 +197,7 @@ def test_only_an_asymmetric_padding_fits():
     assert found.answers == ()
     assert found.asymmetric == ((1, 2),)
     assert found.text.splitlines() == [
-        "no padding that is equal on both sides fits; (1, 2) does (before, behind)",
+        "only an asymmetric padding fits: (1, 2), zeros before and behind",
         "  32 + 2p - 4 = 31",
         "  padding 1 gives 31, padding 2 gives 33",
         "  note: torch's padding='same' adds just these",
@@ -279,7 +279,7 @@ def test_many_answers_are_a_table():
     assert lines[0] == "kernel = 4, padding = 1, the plainest; 10 others"
     assert lines[2].split() == ["kernel", "padding", "arithmetic", "left", "over"]
     assert lines[3].split() == ["4", "1", "(96+2*1-4)/2+1", "=", "48", "0"]
-    assert lines[11] == "  … and 3 more in .answers"
+    assert lines[11] == "  … and 3 more, in .answers and --json"
     assert lines[12] == "  tried: kernel 1 to 11, padding below the window's extent"
     inputs = solve("nn.Conv2d(3,3,7,2,3)", out=112)
     assert inputs.verdict == "input = 223 to 224; 223 is the plainest"
