@@ -13,7 +13,7 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from ..oracle.audit_log import Log
 
-EPILOG = "Example: refconv audit model.py:Net --in 3x224x224 --backward --autocast bfloat16"
+EPILOG = "Example: refconv audit docs/examples/lenet.py:LeNet --in 3x32x32 --backward"
 
 
 def command(

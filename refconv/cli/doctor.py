@@ -85,10 +85,10 @@ def show(report: Report) -> None:
 
 
 def mark(state: str, out: Console) -> str:
-    """A sign, a word, or both: a pipe has no colour, and not every encoding has the signs."""
+    """A sign, a word, or both: words where there is no colour; not every encoding has signs."""
     if not (out.encoding or "").lower().startswith("utf"):
         return f"{state:<7}"
-    return MARKS[state] if out.is_terminal else f"{MARKS[state]} {state:<7}"
+    return MARKS[state] if out.is_terminal and not out.no_color else f"{MARKS[state]} {state:<7}"
 
 
 def rows(report: Report) -> Iterator[tuple[str, str, str]]:

@@ -286,3 +286,26 @@ def test_two_gpus_and_an_old_one_beside_a_new_one(machine) -> None:
         ("warning", "0 GTX 1080"),
         ("ok", "1 NVIDIA H200"),
     ]
+
+
+def test_numba_that_must_not_compile(machine, monkeypatch) -> None:
+    """Its kernels do not run as Python: auto goes on to the next backend, by name it is refused."""
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    machine(None, cupy(), cuda())
+    state, text, fix = findings(None)["numba"]
+    assert (state, fix) == ("failed", "unset it")
+    assert text.startswith("NUMBA_DISABLE_JIT is set")
+    assert dispatch.choose(PROBLEM, "conv_fprop", "auto", "cpu").backend.name == "im2col"
+    with pytest.raises(UnavailableError, match="numba is not available: NUMBA_DISABLE_JIT is set"):
+        dispatch.choose(PROBLEM, "conv_fprop", "numba", "cpu")
+
+
+def test_no_compiler_for_the_emulator_is_no_fault(machine, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    machine(None, cupy(), cuda())
+    assert findings(None)["cuda-on-cpu"] == (
+        "note",
+        "there is no C++ compiler",
+        "install g++, or set CXX",
+    )
