@@ -124,14 +124,17 @@ def wgrad(problem: Any) -> str | None:
 def tile(given: Given, rows: int, columns: int, groups: int) -> tuple[int, int]:
     """TILE_M and TILE_N for a product of so many rows and columns, once a group: the largest tile
     of which there are two for every multiprocessor. Sums of float64 and offsets of 64 bits leave
-    the largest ones too few registers; so does dgrad of a dy in NCHW.
+    the largest ones too few registers; in dgrad so do a dy in NCHW and, for all but the smallest,
+    16 bits.
     """
     if columns <= 32:
         return 128, 32
-    apart = given.slot == "conv_dgrad" and not last(given, "y")
+    back, dtype = given.slot == "conv_dgrad", given.problem.dtype
+    small = dtype == "float64" or (back and dtype != "float32")
+    narrow = given.wide or (back and not last(given, "y"))
     for m, n in ((128, 128), (128, 64)):
         there = blocks(rows, m) * blocks(columns, n) * groups
-        fits = given.problem.dtype != "float64" and not ((given.wide or apart) and n == 128)
+        fits = not small and not (narrow and n == 128)
         if fits and rows > m // 2 and columns > n // 2 and there >= 2 * given.multiprocessors:
             return m, n
     return 64, 64
