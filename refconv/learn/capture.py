@@ -185,7 +185,7 @@ class _Recorder(TorchFunctionMode):
         if made and len(self.found.ops) == before:
             self.pending = self._op(type(module).__name__, args, {}, opaque=True)
             self.pending.where = name or "forward()"
-            self._done(self.pending, made)
+            self._came(self.pending, made)
         self.stack.pop()
         self.pending = None
 
@@ -229,12 +229,8 @@ class _Recorder(TorchFunctionMode):
         if name in ALIASES:
             for tensor in made:
                 self._keep(tensor, self.array(args[0]))
-        elif op.inputs and name not in FACTORIES:
-            self._done(op, made)
-        else:  # of weights and constants alone
-            names = tuple(dict.fromkeys(n for array in op.arrays for n in array.names))
-            for tensor in made:
-                self._learn(tensor, None, names)
+        else:
+            self._came(op, made)
         return result
 
     def _op(self, name: str, args: Any, kwargs: Any, opaque: bool = False) -> Op:
@@ -253,7 +249,13 @@ class _Recorder(TorchFunctionMode):
         dtype = getattr(torch, op.arrays[0].dtype)
         return torch.empty(shape, dtype=dtype, device="meta")
 
-    def _done(self, op: Op, made: Sequence[torch.Tensor]) -> None:
+    def _came(self, op: Op, made: Sequence[torch.Tensor]) -> None:
+        """A call's results: of the input, or of weights and constants alone, which is no op."""
+        if not op.inputs or op.name in FACTORIES:
+            names = tuple(dict.fromkeys(n for array in op.arrays for n in array.names))
+            for tensor in made:
+                self._learn(tensor, None, names)
+            return
         op.outputs = tuple(self._learn(tensor, op.index) for tensor in made)
         self.found.ops.append(op)
 

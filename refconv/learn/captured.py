@@ -78,10 +78,15 @@ class Op:
         """Those that come from the model's input."""
         return [array for array in self.arrays if array.source is not None]
 
+    @property
+    def family(self) -> str:
+        """The op's name in the table of ops, where it is one of them."""
+        return self.name.removesuffix("_with_indices")
+
     @cached_property
     def given(self) -> dict[str, Any]:
         """The arguments of a call of the convolution family by name, defaults included."""
-        known = signature(self.name)
+        known = signature(self.family)
         named = dict(zip(known, self.args, strict=False)) | self.kwargs
         return {name: named.get(name, default) for name, default in known.items()}
 
@@ -91,7 +96,7 @@ class Op:
         Raises:
             RefconvError: such a call is refused.
         """
-        if self.name not in OPS or self.opaque:
+        if self.family not in OPS or self.opaque:
             return None
         tensors = {n: a.shape for n, a in self.given.items() if isinstance(a, Array)}
         numbers = {
@@ -99,7 +104,7 @@ class Op:
             for n, v in self.given.items()
             if n not in ("input", "weight", "bias", "indices", "return_indices")
         }
-        return build(self.name, tensors, numbers, self.given["input"].dtype)
+        return build(self.family, tensors, numbers, self.given["input"].dtype)
 
 
 @dataclass

@@ -147,7 +147,8 @@ def _flatten(op: Op) -> Said:
     elif len(rest) == 1 and len(after) > lead + 1:
         text = f"{rest[0]} = {'*'.join(map(str, after[lead:]))}"
     kept = len(before) > 2 and len(after) > 2 and before[-2:] == after[-2:]
-    return Said(op.name, text, reads="pointwise" if kept or before == after else "global")
+    others: Reads = "global" if len(after) <= 2 else "unknown"
+    return Said(op.name, text, reads="pointwise" if kept or before == after else others)
 
 
 def _shared(before: Size, after: Size) -> int:
@@ -162,11 +163,12 @@ def _shared(before: Size, after: Size) -> int:
 
 def _add(op: Op) -> Said:
     shapes = [array.shape for array in op.inputs]
-    if len(shapes) < 2:
-        quiet = _same(op) and not any(array.names for array in op.arrays)
-        return Said(op.name, reads="pointwise", quiet=quiet)
-    kind = "same shape" if len(set(shapes)) == 1 else "broadcast"
     sign = {"add": "+", "sub": "-", "mul": "*", "div": "/"}[op.name.removesuffix("_")]
+    if len(shapes) < 2:
+        learnt = any(array.names for array in op.arrays)
+        text = f"{{}} {sign} parameters" if learnt else ""
+        return Said(op.name, text, reads="pointwise", quiet=_same(op) and not learnt)
+    kind = "same shape" if len(set(shapes)) == 1 else "broadcast"
     joined = f" {sign} ".join("{}" for _ in shapes)
     return Said(op.name, f"{joined}, {kind}", reads="pointwise")
 
@@ -182,7 +184,8 @@ def _cat(op: Op) -> Said:
     axis = op.kwargs.get("dim", op.kwargs.get("axis", op.args[1] if len(op.args) > 1 else 0))
     axis %= len(arrays[0].shape)
     sizes = " + ".join(str(array.shape[axis]) for array in arrays)
-    of = " channels" if axis == 1 else f" on axis {axis}"
+    image = len(arrays[0].shape) > 3
+    of = " channels" if axis == 1 and image else f" on axis {axis}"
     rows = ", ".join("{}" for array in arrays if array.source is not None)
     text = f"{sizes} = {op.outputs[0].shape[axis]}{of} ({rows})"
     return Said(f"cat dim={axis}", text, reads="pointwise" if axis == 1 else "unknown")

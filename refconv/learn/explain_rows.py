@@ -118,7 +118,7 @@ def rows(found: Capture, batched: bool) -> Rows:
         shared = [n for n in names if n in used]
         used.update(names)
         reads = tuple(made[i].number if i >= 0 else 0 for i in _sources(op))
-        notes = [*s.notes, *(["its parameters are shared with an earlier row"] * bool(shared))]
+        notes = [*s.notes, *(["parameters shared with an earlier row"] * bool(shared))]
         if batched and op.name in ("view", "reshape") and _rows_grew(op):
             notes.append(
                 f"one sample becomes {op.outputs[0].shape[0]} rows: no batch axis any more"

@@ -223,11 +223,19 @@ def test_nets_of_every_kind_have_rows():
     found = broken("Attention", "6:int64")
     assert found.rows.params == sum(row.params for row in found.rows.all)
     assert found.rows.uncounted == {"multi_head_attention_forward": 1}
-    assert "its parameters are shared with an earlier row" in found.text
+    assert "parameters shared with an earlier row" in found.text
     found = broken("Custom", "3x20")
     assert found.rows.shown[-2].params == 300
     assert found.rows.uncounted == {"lstm": 1}
     assert "one sample becomes 2 rows" in broken("Grown", "4x10x10").text
+    found = broken("Tokens", "3x32x32")
+    assert [(row.op, row.params) for row in found.rows.shown] == [
+        ("conv2d 3->8 k8 s8", 1536), ("max_pool2d 2", 0), ("flatten", 0), ("cat dim=2", 8),
+        ("add", 40), ("conv1d 8->3 k1", 30),
+    ]  # fmt: skip
+    assert [row.field.size for row in found.rows.shown] == [8, 16, None, None, None, None]
+    assert found.rows.shown[2].field.reason
+    assert found.rows.shown[4].arithmetic == "row 4 + parameters"
     found = rc.explain("nn.TransformerEncoderLayer(16, 2, 8)", "5x1x16")  # no picture: no batch
     assert (found.ok, found.batched, found.outputs[0].shape) == (True, False, (5, 1, 16))
     found = rc.explain("nn.Conv2d(3,6,5,padding=2,padding_mode='circular')", "3x8x8")
