@@ -1,5 +1,6 @@
 """The drawings of docs/learn show what the code computes now."""
 
+import doctest
 import importlib.util
 import os
 import re
@@ -52,3 +53,10 @@ def test_every_picture_is_shown(drawings):
     """And every picture that a chapter shows is one of them."""
     pages = "".join(p.read_text() for p in LEARN.glob("*.md"))
     assert set(re.findall(r"images/learn/(\w+)\.svg", pages)) == set(drawings.NAMES)
+
+
+def test_examples_in_the_data(drawings):
+    """Its doctests, which pytest does not collect."""
+    failed, tried = doctest.testmod(drawings.data)
+    assert tried
+    assert not failed
