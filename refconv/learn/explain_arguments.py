@@ -10,6 +10,7 @@ from ..notation import Problem
 from ..problem import ConvProblem, PoolProblem, Size
 
 _SIDES = {1: "length", 2: "height and width", 3: "depth, height and width"}
+_STEP = "cells from one window to the next"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _conv(p: ConvProblem, given: dict[str, Any]) -> list[Argument]:
     wiring = "sets of channels and filters that do not meet"
     wiring = "every filter sees every input channel" if p.groups == 1 else wiring
     bias = "one number added to each output channel" if p.bias else "nothing is added"
-    step = "output cells from one stamp to the next" if p.transposed else "cells between windows"
+    step = "output cells from one stamp to the next" if p.transposed else _STEP
     made = [
         Argument("in_channels", str(p.in_channels), f"of the input; each filter is {each} deep"),
         Argument("out_channels", str(p.out_channels), "of the output: one for each filter"),
@@ -91,7 +92,7 @@ def _pool(p: PoolProblem) -> list[Argument]:
     usual = " (the default: the kernel's size)" if p.stride == p.kernel else ""
     made = [
         Argument("kernel_size", _numbers(p.kernel), f"{_SIDES[p.rank]} of the window"),
-        Argument("stride", _numbers(p.stride), f"cells between windows{usual}"),
+        Argument("stride", _numbers(p.stride), f"{_STEP}{usual}"),
         _argument("padding", p.padding, 0, f"{outside} added on each side, half a kernel at most"),
     ]
     if "max" in p.op:
@@ -109,7 +110,7 @@ def _pool(p: PoolProblem) -> list[Argument]:
 def _columns(p: ColumnProblem) -> list[Argument]:
     made = [
         Argument("kernel_size", _numbers(p.kernel), "height and width of a block"),
-        _argument("stride", p.stride, 1, "cells between blocks"),
+        _argument("stride", p.stride, 1, "cells from one block to the next"),
         _argument("padding", p.padding, 0, "zeros added on each side"),
         _argument("dilation", p.dilation, 1, "distance of a block's taps"),
     ]
