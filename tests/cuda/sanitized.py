@@ -85,7 +85,7 @@ def _runtime(sanitizer: str) -> Path:
 def _built(sanitizer: str, path: Path, unit: str, options: tuple[str, ...]) -> Path:
     replay = source.folder() / "emulator" / "replay.h"
     headers = [*source.headers(path).values(), *source.headers(replay).values()]
-    command = (str(emulator.compiler()), "-std=c++17", "-O1", "-g", "-w", "-DEMULATOR",
+    command = (str(emulator.compiler()), "-std=c++17", "-O0", "-g1", "-w", "-DEMULATOR",
                *SANITIZERS[sanitizer])  # fmt: skip
     home = source.cached(
         "sanitized", unit, path.read_text(), replay.read_text(), *headers, *command, *options

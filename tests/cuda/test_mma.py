@@ -15,7 +15,7 @@ from refconv.backends import _cuda_mma_wgrad as wgrad
 from refconv.backends import _cuda_source as source
 from refconv.backends import unavailable
 
-from . import running, sanitized, test_sanitizers
+from . import running
 from .running import judge
 
 pytestmark = pytest.mark.skipif(
@@ -146,21 +146,6 @@ def test_three_products_are_nearly_exact() -> None:
     u = 2.0**-24
     assert error["igemm_tf32x3"] < (12 + 32 / 8 + 1) * u
     assert error["igemm_tf32"] > 100 * u
-
-
-@pytest.mark.parametrize(
-    ("sanitizer", "name"), [("thread", "igemm_mma"), ("address", "igemm_tf32")]
-)
-@pytest.mark.parametrize("slot", SLOTS)
-def test_sanitizers_say_nothing(
-    sanitizer: str, name: str, slot: str, tmp_path, monkeypatch
-) -> None:
-    if reason := sanitized.missing(sanitizer, tmp_path):
-        pytest.skip(reason)
-    monkeypatch.setattr(test_sanitizers, "SMALL", "conv2d x[1,8,4,5] w[12,8,3,3] b p1")
-    said, got, want = test_sanitizers.run(sanitizer, slot, name, tmp_path)
-    assert said == ""
-    assert torch.equal(got, want)
 
 
 def test_sums_too_short_for_three_products_are_refused() -> None:

@@ -26,6 +26,7 @@ from .test_planted_bugs import BUGS, Bug, plant
 SMALL = """
 conv2d x[1,4,4,5] w[2,2,2,2] b p1 g2
 conv2d x[1,3,5,6] w[3,1,3,3] b p1 g3
+conv2d x[1,8,4,5] w[12,8,3,3] b p1
 conv2d x[1,2,5,6] w[9,2,3,3] b p1
 conv2d x[1,32,6,7] w[32,32,2,2] b p1
 """.strip().splitlines()
