@@ -116,4 +116,4 @@ def test_has_exercises_with_answers(page):
 def test_says_whether_a_gpu_has_run(page, sentence):
     """The sentence goes when there are records: then the table below it says what was measured."""
     records = list((ROOT / "bench" / "history").glob("*/gpu.jsonl"))
-    assert (sentence in page.read_text()) == (not records)
+    assert (sentence in page.read_text()) == (not records), f"{page}: is {sentence!r} still true?"
