@@ -24,6 +24,7 @@ The same files are compiled for the CPU by the emulator (``emulator/``), which s
 - A barrier is reached by every thread of the block, or every lane of its mask, at the same line.
 
 To add a step: the file here; its plan function in ``refconv/backends/_cuda_conv.py`` or a
-neighbour; a line in the table of ``_cuda_slots.py`` (what it cannot run: ``_cuda_supports.py``); a
-line in ``tests/cuda/budgets.py``. The tests find it there.
+neighbour; a line in the table of ``_cuda_slots.py`` (what it cannot run: ``_cuda_supports.py``);
+for a convolution, a line in ``_cuda_cost.py``, by which it is chosen; a line in
+``tests/cuda/budgets.py``. The tests find it there.
 """
