@@ -25,7 +25,8 @@ from .notation import Problem, build, integer, near
 from .problem import Size
 
 DRIVERS = ("conv", "deconv", "pool")
-_DTYPES = {
+#: benchdnn's names of dtypes → torch's.
+DTYPES = {
     "f64": "float64",
     "f32": "float32",
     "bf16": "bfloat16",
@@ -129,8 +130,8 @@ def _options(text: str, options: list[str]) -> dict[str, Any]:
         key, _, value = option.removeprefix("--").partition("=")
         if option.startswith("--") and option[2:] in DRIVERS:
             settings["driver"] = key
-        elif key == "dt" and value in _DTYPES:
-            settings["dtype"] = _DTYPES[value]
+        elif key == "dt" and value in DTYPES:
+            settings["dtype"] = DTYPES[value]
         elif key == "mb" and value.isdigit():
             settings["mb"] = int(value)
         elif key == "dir" and value:

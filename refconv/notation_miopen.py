@@ -4,7 +4,7 @@
 Long and short options and their defaults are the driver's. What does not belong to the problem
 (direction, iterations, layouts, solver) is skipped.
 
-Source: MIOpen, driver/conv_driver.hpp.
+Source: MIOpen, driver/conv_driver.hpp; pooling is read by ``notation_miopen_pool``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from . import notation_miopen_pool
 from .errors import UsageError
 from .notation import Problem, build, integer, near
 
@@ -67,7 +68,8 @@ _EXAMPLE = "'MIOpenDriver conv -n 1 -c 6 -H 14 -W 14 -k 16 -y 5 -x 5'"
 def looks_like(text: str) -> bool:
     """Whether ``text`` is meant as a MIOpenDriver command line."""
     words = text.split()
-    return "MIOpenDriver" in text or (len(words) > 1 and words[0] in _DTYPES and words[1][0] == "-")
+    drivers = {*_DTYPES, *notation_miopen_pool.DTYPES}
+    return "MIOpenDriver" in text or (len(words) > 1 and words[0] in drivers and words[1][0] == "-")
 
 
 def parse(text: str, *, dtype: str = "float32") -> Problem:
@@ -89,10 +91,13 @@ def parse(text: str, *, dtype: str = "float32") -> Problem:
         raise UsageError(f"MIOpenDriver: {text!r} cannot be read: {error}") from None
     while words and (words[0].endswith("MIOpenDriver") or "=" in words[0]):
         words.pop(0)
+    if words and words[0] in notation_miopen_pool.DTYPES:
+        return notation_miopen_pool.parse(text, words, dtype)
     if not words or words[0] not in _DTYPES:
         what = words[0] if words else "nothing"
+        known = (*_DTYPES, *notation_miopen_pool.DTYPES)
         raise UsageError(
-            f"MIOpenDriver: refconv reads {', '.join(_DTYPES)}, got {what!r} in {text!r}; e.g. "
+            f"MIOpenDriver: refconv reads {', '.join(known)}, got {what!r} in {text!r}; e.g. "
             f"{_EXAMPLE}"
         )
     options = _read(text, words[1:])

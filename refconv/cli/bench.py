@@ -38,6 +38,10 @@ def command(
     in_shape: Annotated[
         str | None, typer.Option("--in", metavar="SHAPE", help="Input shape, e.g. 1x6x14x14.")
     ] = None,
+    from_file: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="FILE", help="As for compare: others' problem tables."),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Cases whose name fits, e.g. 'rn_*' or k4s2."),
@@ -119,7 +123,11 @@ def command(
         threads=threads,
     )
     contestants.check(options)
-    work = _cases(cases or [DEFAULT_SET], in_shape, dtype, only, batch, scaling)
+    from .compare import imported
+
+    given = [c for file in imported(from_file or [], in_shape, dtype) for c in file.cases]
+    specs = cases or ([] if given else [DEFAULT_SET])
+    work = _cases(given, specs, in_shape, dtype, only, batch, scaling)
     _refuse_networks(work, options)
     path = None if no_records else _path(records, save)
     writer = None if path is None else kept.Writer(path)
@@ -216,6 +224,7 @@ def _words(text: str | None) -> tuple[str, ...]:
 
 
 def _cases(
+    given: list[Any],
     specs: list[str],
     in_shape: str | None,
     dtype: str | None,
@@ -229,7 +238,7 @@ def _cases(
     from ..harness.bench import batched
     from ..harness.scaling import cases as scaled
 
-    found: list[Any] = list(scaled()) if scaling else []
+    found: list[Any] = [*given, *(scaled() if scaling else [])]
     for spec in () if scaling else specs:
         load = networks.load if networks.named(spec) else sets.load
         found += load(spec, in_shape=in_shape, dtype=dtype)

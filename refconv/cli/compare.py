@@ -14,7 +14,9 @@ import typer
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from ..harness.cases import Case
     from ..harness.compare import Options
+    from ..harness.importing import Imported
     from ..harness.records import Result, Writer
 
 EPILOG = "Example: refconv compare 'nn.Conv2d(6,16,5)' --in 1x6x14x14 --backward"
@@ -35,6 +37,14 @@ def command(
     ] = None,
     in_shape: Annotated[
         str | None, typer.Option("--in", metavar="SHAPE", help="Input shape, e.g. 1x6x14x14.")
+    ] = None,
+    from_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Problems of a benchdnn or MIOpenDriver file, a profiler trace, an ONNX model.",
+        ),
     ] = None,
     backends: Annotated[
         str | None,
@@ -86,7 +96,7 @@ def command(
         raise UsageError(f"--allow: only tf32 can be allowed, got {allow!r}")
     if json == "-" and md == "-":
         raise UsageError("--json and --md cannot both go to stdout; give one of them a file")
-    specs = cases or [DEFAULT_SET]
+    specs = cases or ([] if from_file else [DEFAULT_SET])
 
     # OpenBLAS's workers spin for 2**this cycles after a product; by default 30 ms, which every
     # timing behind it would have to wait for. Read once, when NumPy is imported.
@@ -106,7 +116,8 @@ def command(
         patience=PATIENCE[by_name] if patience is None else patience,
     )
     candidates.candidates(named, options.devices)  # refuse unknown names before any work
-    work = _work(specs, in_shape, dtype, options)
+    files = imported(from_file or [], in_shape, dtype)
+    work = _work(specs, [c for file in files for c in file.cases], in_shape, dtype, options)
     run = environment.describe(shlex.join(["refconv", *sys.argv[1:]]))
     writer = None if no_records else kept.Writer(records or kept.default_path())
     if writer:
@@ -129,7 +140,9 @@ def command(
     finally:
         if writer:
             writer.close()
-    report = render.Report(run, rows, _again(options, device, patience), named)
+    report = render.Report(
+        run, rows, _again(options, device, patience), named, [f.summary for f in files]
+    )
     _print(report, json, md)
     if writer:
         print(f"records: {writer.count} appended to {writer.path}", file=sys.stderr)
@@ -157,8 +170,29 @@ def _kept(writer: Writer | None, rows: list[Result]) -> str:
     return f"{writer.count} records are kept in {writer.path}"
 
 
+def imported(paths: list[Path], in_shape: str | None, dtype: str | None) -> list[Imported]:
+    """The problems of others' files; what cannot be expressed is listed on stderr.
+
+    Raises:
+        UsageError: a file cannot be read, or has nothing that can be used.
+    """
+    if not paths:
+        return []
+    from ..harness import importing
+
+    files = [importing.load(path, in_shape=in_shape, dtype=dtype) for path in paths]
+    for file in files:
+        print(file.summary, *file.refused, sep="\n  ", file=sys.stderr)
+        file.usable()
+    return files
+
+
 def _work(
-    specs: list[str], in_shape: str | None, dtype: str | None, options: Options
+    specs: list[str],
+    given: list[Case],
+    in_shape: str | None,
+    dtype: str | None,
+    options: Options,
 ) -> list[tuple[str, Iterator[Result]]]:
     """What to run, by name; every case is read before the first one runs."""
     from ..harness import cases as case_sets
@@ -175,12 +209,13 @@ def _work(
             made.append((spec, _model(spec, in_shape, dtype, options)))
             pictures = True
             continue
-        for case in case_sets.load(spec, in_shape=in_shape, dtype=dtype):
-            made.append((case.name, compare.compare(case, who, options)))
-            if options.image is not None and inputs.takes_image(case.problem):
-                shape = input_shape(case.problem)  # refuse a bad picture before any work
-                inputs.picture(options.image, shape, case.problem.dtype)
-                pictures = True
+        given = [*given, *case_sets.load(spec, in_shape=in_shape, dtype=dtype)]
+    for case in given:
+        made.append((case.name, compare.compare(case, who, options)))
+        if options.image is not None and inputs.takes_image(case.problem):
+            shape = input_shape(case.problem)  # refuse a bad picture before any work
+            inputs.picture(options.image, shape, case.problem.dtype)
+            pictures = True
     if options.image is not None and not pictures:
         raise UsageError("--image: no case has a picture as its input (2-D, 1, 3 or 4 channels)")
     return made

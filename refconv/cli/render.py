@@ -83,12 +83,14 @@ class Report:
     Args:
         again: options that the repro line repeats.
         named: backends that the user named.
+        imported: what others' files came to, a line each.
     """
 
     run: Environment
     rows: Sequence[Result]
     again: str
     named: tuple[str, ...] = ()
+    imported: Sequence[str] = ()
 
     @cached_property
     def cases(self) -> dict[tuple[str, str], list[Result]]:
@@ -208,6 +210,7 @@ class Report:
             "verdict": self.headline,
             "exit_code": self.exit_code,
             "run": self.run,
+            **({"imported": list(self.imported)} if self.imported else {}),
             "results": list(self.rows),
         }
         return msgspec.json.format(msgspec.json.encode(whole), indent=1).decode()
@@ -216,7 +219,7 @@ class Report:
         """The same tables as Markdown."""
         from .tables import case_table, set_table, totals
 
-        parts = [f"**{self.headline}**", self.machine, self.oracle]
+        parts = [f"**{self.headline}**", *self.imported, self.machine, self.oracle]
         tables = (
             [set_table(self), totals(self)]
             if len(self.cases) > 1

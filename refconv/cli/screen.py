@@ -30,6 +30,8 @@ def show(report: Report) -> None:
         "bold red" if report.exit_code == 1 else "bold yellow" if report.exit_code else "bold green"
     )
     line(out, report.headline, style)
+    for text in report.imported:
+        line(out, f"  {text}")
     one = len(report.cases) == 1
     if one:
         _case(out, report)
