@@ -1,5 +1,5 @@
-"""A model from text: ``model.py:Net`` or ``package.module:Net``, a class, function or module; or
-``model.py``, if it has only one class.
+"""A model from text: ``model.py:Net`` or ``package.module:Net``, a class, function or module;
+``model.py``, if it has only one class; or a net that refconv ships, by name (``lenet``).
 
 Whatever the user's file does wrong is one line, with Python's or torch's own message quoted.
 """
@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from ..errors import UsageError
+from ..nets import nets
 from ..notation import near
 
 _SPEC = re.compile(r"(?P<file>.+\.py)(:(?P<name>\w*))?|(?P<module>\w+(\.\w+)*):(?P<attribute>\w+)")
@@ -39,9 +40,16 @@ def load(
         UsageError: no such file or name, several models and no name, it is no model, or the file
             or the constructor fails.
     """
-    found = _SPEC.fullmatch(spec.strip())
+    spec = spec.strip()
+    if spec in nets():
+        file, name, _ = nets()[spec]
+        spec = f"{file}:{name}"
+    found = _SPEC.fullmatch(spec)
     if found is None:
-        raise UsageError(f"{spec!r} is no model; write FILE.py:CLASS or PACKAGE.MODULE:CLASS")
+        known = ", ".join(nets())
+        raise UsageError(
+            f"{spec!r} is no model; write FILE.py:CLASS or PACKAGE.MODULE:CLASS, or one of {known}"
+        )
     with seeded(seed):
         if found["file"]:
             module = _import_file(Path(found["file"]))
@@ -55,9 +63,9 @@ def load(
 
 def is_model(spec: str, sets: dict[str, str]) -> bool:
     """Whether ``spec`` names a torch module: ``file.py:Class``, ``file.py``, or
-    ``package.module:Class`` if there is such a package.
+    ``package.module:Class`` if there is such a package, or a net by name that is no set of cases.
     """
-    if re.search(r"\.py(:\w*)?\s*$", spec):
+    if re.search(r"\.py(:\w*)?\s*$", spec) or (spec in nets() and spec not in sets):
         return True
     found = re.fullmatch(r"([A-Za-z_]\w*)((?:\.\w+)*):([A-Za-z_]\w*)", spec)
     return (

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from .. import label, notation_benchdnn, notation_miopen
 from ..errors import UsageError
+from ..nets import nets
 from ..notation_label import ARRAY
 from ..notation_torch import MODULES
 from ..ops import OPS
 from .explain_layer import explain_layer
-from .explain_nets import nets
 from .explain_show import Explanation, Part
 from .layers import is_module, part_name
 

@@ -21,9 +21,9 @@ import torch
 
 from ..errors import UnavailableError, UsageError
 from ..harness import modelfile
+from ..nets import nets
 from ..notation import near
 from .capture import on_meta
-from .explain_nets import nets
 
 _ZOOS = ("torchvision", "timm")
 _SIGNS: dict[type[Any], Callable[[Any, Any], Any]] = {

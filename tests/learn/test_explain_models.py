@@ -15,9 +15,9 @@ import refconv as rc
 from refconv.cli import main
 from refconv.errors import UnavailableError, UsageError
 from refconv.learn import explain_source
-from refconv.learn.explain_nets import nets
 from refconv.learn.explain_show import rich_table
 from refconv.learn.explain_source import from_text
+from refconv.nets import nets
 
 FILE = Path(__file__).with_name("nets_to_explain.py")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from refconv import errors
-from refconv.harness import compare, models, whole
+from refconv.harness import compare, modelfile, models, whole
 from refconv.harness.records import DISTANCE
 from refconv.kernels.im2col import conv, pool
 from refconv.oracle import inputs
@@ -331,3 +331,11 @@ def test_other_mistakes(nets, tmp_path):
     with pytest.raises(errors.UsageError, match="--image"):
         models.compare_model(f"{nets}:Line", "1x4x9", image=tmp_path / "none.png")
     assert compare.Options().budget > 0
+
+
+def test_a_net_that_is_shipped_goes_by_its_name():
+    """Unless a set of cases has that name: ``compare resnet50`` means the set's layers."""
+    assert type(modelfile.load("lenet")).__name__ == "LeNet"
+    assert modelfile.is_model("lenet", sets={})
+    assert not modelfile.is_model("resnet50", sets={"resnet50": ""})
+    assert not modelfile.is_model("lenot", sets={})

@@ -166,7 +166,7 @@ def test_another_path_and_nothing_to_convert():
 
 def test_another_batch_is_another_input():
     [network] = bench.batched(networks.load("networks:lenet_N128"), 2)
-    assert network.name == "lenet_N128_N2"
+    assert network.name == "lenet_N2"
     assert network.label.endswith("--in 2x3x32x32")
 
 

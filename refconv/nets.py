@@ -32,4 +32,4 @@ def _folder() -> Path:
     found = find_spec("refconv.examples")
     if found is not None and found.submodule_search_locations:
         return Path(next(iter(found.submodule_search_locations)))
-    return Path(__file__).resolve().parents[2] / "docs" / "examples"
+    return Path(__file__).resolve().parents[1] / "docs" / "examples"
