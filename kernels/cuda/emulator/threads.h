@@ -2,6 +2,7 @@
 // whatever the order. Slow, and only what needs no scheduler: full warps. Part of runtime.cpp.
 #pragma once
 #include <pthread.h>
+#include <ctime>
 
 #include "order.h"
 
@@ -19,6 +20,7 @@ struct Crew {
 
 // What guards an object that threads wait for, by its address: a lock for all of them would order
 // threads that a GPU does not.
+constexpr int PATIENCE = 60;  // seconds
 struct Door {
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -97,10 +99,16 @@ void unlock(const void *object) {
   pthread_mutex_unlock(&door_of(object).mutex);
 }
 
-void wait_until(bool (*condition)(void *, unsigned), void *object, unsigned argument, const char *) {
+void wait_until(bool (*condition)(void *, unsigned), void *object, unsigned argument,
+                const char *place) {
   Door &door = door_of(object);
+  timespec end;
+  clock_gettime(CLOCK_REALTIME, &end);
+  end.tv_sec += PATIENCE;
   pthread_mutex_lock(&door.mutex);
-  while (!condition(object, argument)) pthread_cond_wait(&door.changed, &door.mutex);
+  while (!condition(object, argument))
+    if (pthread_cond_timedwait(&door.changed, &door.mutex, &end))
+      fail("%s: waited %d s for what never came", place, PATIENCE);
   pthread_mutex_unlock(&door.mutex);
 }
 
