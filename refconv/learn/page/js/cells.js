@@ -38,17 +38,22 @@ export function windowOf(start, stop, first, last, most) {
   return [from, from + most];
 }
 
-export const range = (start, stop) => Array.from({ length: Math.max(0, stop - start) },
-  (_, i) => start + i);
+export const range = (start, stop) =>
+  Array.from({ length: Math.max(0, stop - start) }, (_, i) => start + i);
 
 function cellNode(panel, cell, x, y, width, height) {
   const shapes = [svg("rect", { x: 1, y: 1, width: width - 2, height: height - 2, rx: 3 })];
   if (/\bover\b/.test(cell.kind ?? ""))
     shapes.push(svg("path", { class: "hatch", d: hatch(width, height) }));
   if (cell.text !== undefined)
-    shapes.push(svg("text", { x: width / 2, y: height / 2, class: fitting(cell.text, width) }, cell.text));
-  const node = svg("g", { class: `cell ${cell.kind ?? ""}`, transform: `translate(${x} ${y})`,
-    "data-key": cell.key }, shapes);
+    shapes.push(
+      svg("text", { x: width / 2, y: height / 2, class: fitting(cell.text, width) }, cell.text),
+    );
+  const node = svg(
+    "g",
+    { class: `cell ${cell.kind ?? ""}`, transform: `translate(${x} ${y})`, "data-key": cell.key },
+    shapes,
+  );
   if (cell.key) register(panel, cell.key, node);
   return node;
 }
@@ -76,22 +81,39 @@ function hatch(width, height) {
  * readers), id, onpick(key), onpeek(key or null), onmove(dr, dc) for the arrow keys.
  */
 export function grid(panel, rows, columns, cell, options = {}) {
-  const width = options.width ?? options.size ?? 26, height = options.height ?? options.size ?? 26;
-  const head = options.heads ? 18 : 0, tall = head && 14;
+  const width = options.width ?? options.size ?? 26;
+  const height = options.height ?? options.size ?? 26;
+  const head = options.heads ? 18 : 0;
+  const tall = head && 14;
   const nodes = [];
   if (head) {
     const text = (value, x, y) => svg("text", { x, y, class: "head" }, value);
     columns.forEach((c, at) => nodes.push(text(c, head + (at + 0.5) * width, tall / 2)));
     rows.forEach((r, at) => nodes.push(text(r, head / 2 - 1, tall + (at + 0.5) * height)));
   }
-  rows.forEach((r, i) => columns.forEach((c, j) => {
-    const made = cell(r, c);
-    if (made) nodes.push(cellNode(panel, made, head + j * width, tall + i * height, width, height));
-  }));
-  const across = head + columns.length * width, down = tall + rows.length * height;
-  const picture = svg("svg", { class: "grid", width: across, height: down, id: options.id,
-    viewBox: `0 0 ${across} ${down}`, "aria-label": options.label,
-    role: options.onpick ? "application" : "img", tabindex: options.onmove ? 0 : null }, nodes);
+  rows.forEach((r, i) =>
+    columns.forEach((c, j) => {
+      const made = cell(r, c);
+      if (made)
+        nodes.push(cellNode(panel, made, head + j * width, tall + i * height, width, height));
+    }),
+  );
+  const across = head + columns.length * width;
+  const down = tall + rows.length * height;
+  const picture = svg(
+    "svg",
+    {
+      class: "grid",
+      width: across,
+      height: down,
+      id: options.id,
+      viewBox: `0 0 ${across} ${down}`,
+      "aria-label": options.label,
+      role: options.onpick ? "application" : "img",
+      tabindex: options.onmove ? 0 : null,
+    },
+    nodes,
+  );
   listen(picture, options);
   return picture;
 }
@@ -106,16 +128,17 @@ export function listen(picture, { onpick, onpeek, onmove, onenter }) {
     picture.addEventListener("pointerover", (event) => onpeek(keyOf(event)));
     picture.addEventListener("pointerleave", () => onpeek(null));
   }
-  if (onmove) picture.addEventListener("keydown", (event) => {
-    if (event.key in ARROWS) {
-      event.preventDefault();
-      event.stopPropagation();
-      onmove(...ARROWS[event.key]);
-    } else if (event.key === "Enter" && onenter) {
-      event.preventDefault();
-      onenter();
-    }
-  });
+  if (onmove)
+    picture.addEventListener("keydown", (event) => {
+      if (event.key in ARROWS) {
+        event.preventDefault();
+        event.stopPropagation();
+        onmove(...ARROWS[event.key]);
+      } else if (event.key === "Enter" && onenter) {
+        event.preventDefault();
+        onenter();
+      }
+    });
 }
 
 export const xKey = (c, i, j) => `x/${c}/${i}/${j}`;

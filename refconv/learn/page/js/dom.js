@@ -10,7 +10,11 @@ function fill(node, attributes, children) {
     else if (name === "value" || name === "checked" || name === "disabled") node[name] = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(
+    ...children
+      .flat(Infinity)
+      .filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return node;
 }
 
@@ -24,6 +28,16 @@ export function svg(tag, attributes, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
+/** A line of explanation. */
+export function note(...children) {
+  return el("p", { class: "note" }, ...children);
+}
+
+/** A line that says what one can do. */
+export function hint(...children) {
+  return el("p", { class: "hint" }, ...children);
+}
+
 /** A button with its label. */
 export function button(label, onclick, attributes = {}) {
   return el("button", { type: "button", onclick, ...attributes }, label);
@@ -31,22 +45,36 @@ export function button(label, onclick, attributes = {}) {
 
 /** Several choices of which one is on: a row of buttons. */
 export function choice(name, options, value, onpick) {
-  return el("div", { class: "choice", role: "radiogroup", "aria-label": name },
-    options.map(([key, label]) => button(label, () => onpick(key), {
-      role: "radio", "aria-checked": String(key === value), id: `choice-${name}-${key}`,
-      "data-key": key,
-    })));
+  return el(
+    "div",
+    { class: "choice", role: "radiogroup", "aria-label": name },
+    options.map(([key, label]) =>
+      button(label, () => onpick(key), {
+        role: "radio",
+        "aria-checked": String(key === value),
+        id: `choice-${name}-${key}`,
+        "data-key": key,
+      }),
+    ),
+  );
 }
 
 const ICONS = {
-  first: "M14 3L8 8l6 5zM8 3L3 8l5 5zM1.5 3v10", back: "M12 3L4 8l8 5zM3 3v10", play: "M4 2.5L13 8l-9 5.5z",
-  pause: "M4 3h3v10H4zM9 3h3v10H9z", next: "M4 3l8 5-8 5zM13 3v10", last: "M2 3l6 5-6 5zM8 3l5 5-5 5zM14.5 3v10",
+  first: "M14 3L8 8l6 5zM8 3L3 8l5 5zM1.5 3v10",
+  back: "M12 3L4 8l8 5zM3 3v10",
+  play: "M4 2.5L13 8l-9 5.5z",
+  pause: "M4 3h3v10H4zM9 3h3v10H9z",
+  next: "M4 3l8 5-8 5zM13 3v10",
+  last: "M2 3l6 5-6 5zM8 3l5 5-5 5zM14.5 3v10",
 };
 
 /** A small picture on a button. */
 export function icon(name) {
-  return svg("svg", { class: "icon", width: 16, height: 16, viewBox: "0 0 16 16", "aria-hidden": "true" },
-    svg("path", { d: ICONS[name] }));
+  return svg(
+    "svg",
+    { class: "icon", width: 16, height: 16, viewBox: "0 0 16 16", "aria-hidden": "true" },
+    svg("path", { d: ICONS[name] }),
+  );
 }
 
 /** Append what is there; null and false are left out. */

@@ -1,33 +1,42 @@
 // The page: which panels there are, when each is drawn again, and what ties them together.
-import { forget, mark, partsOf, xKey, wKey, yKey } from "./cells.js";
+import { forget, mark, yKey } from "./cells.js";
 import { el } from "./dom.js";
 import { edited } from "./engine/data.js";
-import { readersOf, termsOf, valueOf } from "./engine/terms.js";
+import { valueOf } from "./engine/terms.js";
 import { START } from "./given.js";
 import { head } from "./head.js";
 import { onKey } from "./keys.js";
 import { read, written } from "./link.js";
 import { exportable } from "./export.js";
-import { linked, arithmetic } from "./panels/arithmetic.js";
+import { linked, peeked } from "./linked.js";
 import { controls } from "./panels/controls.js";
-import { filters } from "./panels/filters.js";
-import { formula } from "./panels/formula.js";
-import { input, readersText } from "./panels/input.js";
-import { output } from "./panels/output.js";
-import { derive, moved, openable, startOf } from "./state.js";
+import { readersText } from "./panels/input.js";
+import { derive, moved, startOf } from "./state.js";
 import { speak, t } from "./words.js";
 import { PANELS } from "./panels.js";
 
-const page = { state: null, settings: {}, context: null, playing: false, width: 0,
-  quiz: { now: 0, answers: {}, open: false } };
+const page = {
+  state: null,
+  settings: {},
+  context: null,
+  playing: false,
+  width: 0,
+  quiz: { now: 0, answers: {}, open: false },
+};
 const shown = new Map(); // panel → what it was drawn for
-let values = { key: "", cells: new Map() }, timer = 0, drawControls = null;
+let values = { key: "", cells: new Map() },
+  timer = 0,
+  drawControls = null;
 
 /** Change some of the state, and draw what that alters. */
 page.change = (patch) => {
   const old = page.state;
   page.state = { ...old, ...patch };
-  if (patch.at && String(Object.values(patch.at)) !== String(Object.values(old.at)) && !("step" in patch))
+  if (
+    patch.at &&
+    String(Object.values(patch.at)) !== String(Object.values(old.at)) &&
+    !("step" in patch)
+  )
     page.state.step = -1;
   draw();
 };
@@ -40,7 +49,8 @@ page.configure = (patch) => {
 page.open = (preset, layer) => page.change({ ...startOf(preset, layer), ...kept() });
 page.pin = (at) => page.change({ at });
 page.neighbour = (by) => page.context.at && page.pin(moved(page.context, by));
-page.edit = (which, at, value) => page.change({ edits: edited(page.state.edits, which, at, value) });
+page.edit = (which, at, value) =>
+  page.change({ edits: edited(page.state.edits, which, at, value) });
 page.pick = (which, at) => page.change({ select: { which, at } });
 page.step = (to) => {
   const last = (page.context.terms?.length ?? 0) - 1;
@@ -49,7 +59,8 @@ page.step = (to) => {
 };
 page.ask = (now) => redo({ quiz: { ...page.quiz, now, open: false } });
 page.reveal = () => redo({ quiz: { ...page.quiz, open: true } });
-page.answer = (id, given) => redo({ quiz: { ...page.quiz, answers: { ...page.quiz.answers, [id]: given } } });
+page.answer = (id, given) =>
+  redo({ quiz: { ...page.quiz, answers: { ...page.quiz.answers, [id]: given } } });
 page.toggle = () => (page.playing ? stop() : start());
 
 /** Change what is not part of the state, and draw. */
@@ -68,7 +79,8 @@ function start() {
   if (page.context.step >= page.context.terms.length - 1) page.change({ step: -1 });
   page.playing = true;
   const beat = () => {
-    if (page.context.problem.error || page.context.step >= page.context.terms.length - 1) return stop();
+    if (page.context.problem.error || page.context.step >= page.context.terms.length - 1)
+      return stop();
     page.step(page.context.step + 1);
     timer = setTimeout(beat, 1000 / page.state.speed);
   };
@@ -94,45 +106,37 @@ page.value = (at) => {
 /** Hover: an output shows what it reads, an input cell what reads it. */
 page.peek = (key) => {
   if (page.context.problem.error) return;
-  mark("peek", key ? peeked(key) : []);
+  mark("peek", key ? peeked(key, page.context) : []);
   const words = document.getElementById("readers");
   if (words) words.textContent = readersText(page.context, key);
 };
-
-function peeked(key) {
-  const { problem: p, data, at } = page.context, parts = partsOf(key);
-  if (key.startsWith("y/")) {
-    const [k, i, j] = parts, terms = termsOf(p, data, { n: at.n, k, i, j });
-    return [key, ...terms.slice(0, 4000).flatMap((x) => [...(x.gap ? [] : [xKey(x.c, x.i, x.j)]),
-      ...(x.at && !x.gap ? [wKey(...x.at, x.r, x.s)] : [])])];
-  }
-  if (key.startsWith("x/")) {
-    const { rows, columns, first, channels } = readersOf(p, ...parts), found = [key];
-    for (let k = first; k < Math.min(first + channels, first + 64); k++)
-      for (const i of rows) for (const j of columns) found.push(yKey(k, i, j));
-    return found;
-  }
-  return [key];
-}
 
 /** Arrow keys inside a map of numbers: move the selection from cell to cell. */
 page.moveSelection = (which, dr, dc, start) => {
   const { state, problem: p } = page.context;
   const from = state.select?.which === which ? state.select.at : null;
-  const at = from ? [...from] : [...start], limits = which === "x" ? p.size : p.kernel;
+  const at = from ? [...from] : [...start];
+  const limits = which === "x" ? p.size : p.kernel;
   const last = at.length - 2;
-  if (from) [dr, dc].forEach((by, a) => {
-    at[last + a] = Math.max(0, Math.min(at[last + a] + by, limits[a] - 1));
-  });
+  if (from)
+    [dr, dc].forEach((by, a) => {
+      at[last + a] = Math.max(0, Math.min(at[last + a] + by, limits[a] - 1));
+    });
   page.pick(which, at);
 };
 page.focusEditor = (which) => document.getElementById(`edit-${which}`)?.focus();
 
 /** Draw one panel; what has the focus keeps it, and keeps what is being typed. */
 function drawPanel(panel, context) {
-  const body = document.querySelector(`#${panel.id} .body`), active = document.activeElement;
-  const held = body.contains(active) ? { id: active.id, value: active.value,
-    range: active.type === "text" ? [active.selectionStart, active.selectionEnd] : null } : null;
+  const body = document.querySelector(`#${panel.id} .body`);
+  const active = document.activeElement;
+  const held = body.contains(active)
+    ? {
+        id: active.id,
+        value: active.value,
+        range: active.type === "text" ? [active.selectionStart, active.selectionEnd] : null,
+      }
+    : null;
   forget(panel.id);
   body.replaceChildren();
   panel.draw(body, page, context);
@@ -146,7 +150,8 @@ function drawPanel(panel, context) {
 }
 
 function draw() {
-  const context = page.context = derive(page.state), broken = Boolean(context.problem.error);
+  const context = (page.context = derive(page.state));
+  const broken = Boolean(context.problem.error);
   document.body.classList.toggle("broken", broken);
   document.body.dataset.term = page.state.term;
   drawControls(context);
@@ -159,7 +164,8 @@ function draw() {
     drawPanel(panel, context);
   }
   if (!broken) {
-    const { window, now, winner, bias } = linked(context), { k, i, j } = context.at;
+    const { window, now, winner, bias } = linked(context);
+    const { k, i, j } = context.at;
     mark("win", window);
     mark("now", now);
     mark("winner", winner);
@@ -180,14 +186,21 @@ function dress() {
   document.querySelector("footer").textContent = t("footer");
   for (const { id, letter, drawing } of [{ id: "controls", letter: "A" }, ...PANELS]) {
     const title = document.querySelector(`#${id} > .title`);
-    title.replaceChildren(el("span", { class: "letter", "aria-hidden": "true" }, letter),
-      el("h2", {}, t(`panel.${id}`)), ...(drawing ? [exportable(id)] : []));
+    title.replaceChildren(
+      el("span", { class: "letter", "aria-hidden": "true" }, letter),
+      el("h2", {}, t(`panel.${id}`)),
+      ...(drawing ? [exportable(id)] : []),
+    );
     const lead = document.querySelector(`#${id} > .lead`);
     if (lead) lead.textContent = t(`lead.${id}`);
   }
 }
 
-function load() {
+/** Show what the address says; as a page that was just opened, if `anew`. */
+export function load(anew = false) {
+  if (anew) page.quiz = { now: 0, answers: {}, open: false };
+  clearTimeout(timer);
+  page.playing = false;
   const { state, settings } = read(location.hash.length > 1 ? location.hash : START);
   page.state = state;
   page.settings = { ...settings };
@@ -198,8 +211,14 @@ function load() {
 
 /** Build the frame, show what the address says, listen. */
 export function main() {
-  const frame = (id, letter) => el("section", { id, class: "panel", "aria-label": letter },
-    el("div", { class: "title" }), el("p", { class: "lead" }), el("div", { class: "body" }));
+  const frame = (id, letter) =>
+    el(
+      "section",
+      { id, class: "panel", "aria-label": letter },
+      el("div", { class: "title" }),
+      el("p", { class: "lead" }),
+      el("div", { class: "body" }),
+    );
   document.getElementById("controls").replaceWith(frame("controls", "A"));
   const place = document.getElementById("panels");
   const trio = el("div", { class: "trio" });
@@ -207,8 +226,11 @@ export function main() {
   for (const { id, letter, beside } of PANELS) (beside ? trio : place).append(frame(id, letter));
   drawControls = controls(document.querySelector("#controls .body"), page);
   document.addEventListener("keydown", (event) => onKey(event, page));
-  addEventListener("hashchange", load);
-  addEventListener("resize", () => page.width !== place.clientWidth && redo({ width: place.clientWidth }));
+  addEventListener("hashchange", () => load());
+  addEventListener(
+    "resize",
+    () => page.width !== place.clientWidth && redo({ width: place.clientWidth }),
+  );
   page.width = place.clientWidth;
   load();
 }

@@ -4,17 +4,33 @@ import { fields } from "./engine/receptive.js";
 import { isPool, problemOf } from "./engine/problem.js";
 
 const both = (value) => (Array.isArray(value) ? value : [value, value]);
-const NAMED = { conv: "Conv2d", transposed: "ConvTranspose2d", max: "max_pool2d", avg: "avg_pool2d" };
+const NAMED = {
+  conv: "Conv2d",
+  transposed: "ConvTranspose2d",
+  max: "max_pool2d",
+  avg: "avg_pool2d",
+};
 
 export const WINDOWED = ["conv", "transposed", "max", "avg"];
 
 /** A full set of settings from a short description of a layer and its input's shape. */
 export function settingsOf(layer, [n, c, h, w]) {
   return {
-    op: layer.op, n, c, h, w, k: layer.k ?? c, kernel: both(layer.kernel),
-    stride: both(layer.stride ?? 1), padding: both(layer.padding ?? 0),
-    dilation: both(layer.dilation ?? 1), groups: layer.groups ?? 1, extra: both(layer.extra ?? 0),
-    ceil: layer.ceil ?? false, bias: layer.bias ?? true, countPad: true,
+    op: layer.op,
+    n,
+    c,
+    h,
+    w,
+    k: layer.k ?? c,
+    kernel: both(layer.kernel),
+    stride: both(layer.stride ?? 1),
+    padding: both(layer.padding ?? 0),
+    dilation: both(layer.dilation ?? 1),
+    groups: layer.groups ?? 1,
+    extra: both(layer.extra ?? 0),
+    ceil: layer.ceil ?? false,
+    bias: layer.bias ?? true,
+    countPad: true,
   };
 }
 
@@ -22,7 +38,8 @@ export function settingsOf(layer, [n, c, h, w]) {
 export function shortName(layer) {
   if (layer.op === "same") return layer.name;
   if (!WINDOWED.includes(layer.op)) return layer.op;
-  const s = layer.settings, plain = (v) => (v[0] === v[1] ? v[0] : `(${v})`);
+  const s = layer.settings;
+  const plain = (v) => (v[0] === v[1] ? v[0] : `(${v})`);
   const words = isPool(s) ? [plain(s.kernel)] : [s.c, s.k, plain(s.kernel)];
   if (isPool(s) ? String(s.stride) !== String(s.kernel) : Math.max(...s.stride) > 1)
     words.push(isPool(s) ? plain(s.stride) : `s${plain(s.stride)}`);
@@ -60,8 +77,12 @@ export function ownChain(settings) {
   const problem = problemOf(settings);
   if (problem.error) return [];
   const layer = {
-    op: settings.op, settings, problem, input: [settings.n, settings.c, settings.h, settings.w],
-    output: [settings.n, problem.channels, ...problem.out], params: problem.params,
+    op: settings.op,
+    settings,
+    problem,
+    input: [settings.n, settings.c, settings.h, settings.w],
+    output: [settings.n, problem.channels, ...problem.out],
+    params: problem.params,
   };
   return withFields([{ ...layer, title: shortName(layer) }]);
 }
@@ -70,7 +91,8 @@ function withFields(chain) {
   const geometry = chain.map((layer) => layer.settings ?? {});
   const [rows, columns] = [0, 1].map((a) => fields(geometry, a));
   return chain.map((layer, i) => ({
-    ...layer, field: layer.output.length === 4 ? [rows[i], columns[i]] : null,
+    ...layer,
+    field: layer.output.length === 4 ? [rows[i], columns[i]] : null,
   }));
 }
 

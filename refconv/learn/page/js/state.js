@@ -5,12 +5,38 @@ import { resultOf, termsOf } from "./engine/terms.js";
 import { chainOf, ownChain, PRESETS, WINDOWED } from "./presets.js";
 
 /** The numbers that describe a layer. */
-export const NUMBERS = ["op", "n", "c", "h", "w", "k", "kernel", "stride", "padding", "dilation",
-  "groups", "extra", "ceil", "bias", "countPad"];
+export const NUMBERS = [
+  "op",
+  "n",
+  "c",
+  "h",
+  "w",
+  "k",
+  "kernel",
+  "stride",
+  "padding",
+  "dilation",
+  "groups",
+  "extra",
+  "ceil",
+  "bias",
+  "countPad",
+];
 
 const FRESH = {
-  edits: {}, at: { n: 0, k: 0, i: 0, j: 0 }, step: -1, flip: false, symbols: false, view: "im2col",
-  term: "", select: null, gpu: "direct", code: "torch", wanted: null, cell: null, speed: 2,
+  edits: {},
+  at: { n: 0, k: 0, i: 0, j: 0 },
+  step: -1,
+  flip: false,
+  symbols: false,
+  view: "im2col",
+  term: "",
+  select: null,
+  gpu: "direct",
+  code: "torch",
+  wanted: null,
+  cell: null,
+  speed: 2,
 };
 
 /** The state that a preset's layer begins with. */
@@ -34,7 +60,8 @@ const inside = (value, size) => Math.max(0, Math.min(value, size - 1));
 
 /** State → everything that panels read: the problem, its numbers, the pinned cell's terms. */
 export function derive(state) {
-  const problem = problemOf(state), preset = PRESETS[state.preset];
+  const problem = problemOf(state);
+  const preset = PRESETS[state.preset];
   const own = !isPreset(state);
   const made = { state, problem, own, chain: own ? ownChain(state) : chainOf(preset) };
   made.layer = own ? 0 : state.layer;
@@ -44,8 +71,12 @@ export function derive(state) {
   made.data = state.flip && state.op === "conv" ? turned(plain, problem.kernel) : plain;
   made.plain = plain;
   const { n, k, i, j } = state.at;
-  made.at = { n: inside(n, problem.n), k: inside(k, problem.channels),
-    i: inside(i, problem.out[0]), j: inside(j, problem.out[1]) };
+  made.at = {
+    n: inside(n, problem.n),
+    k: inside(k, problem.channels),
+    i: inside(i, problem.out[0]),
+    j: inside(j, problem.out[1]),
+  };
   made.terms = termsOf(problem, made.data, made.at);
   made.result = resultOf(problem, made.data, made.at, made.terms);
   made.step = Math.max(-1, Math.min(state.step, made.terms.length - 1));
@@ -54,9 +85,15 @@ export function derive(state) {
 
 /** The pinned output moved to the next or the previous one, in the order of the loops. */
 export function moved(context, by) {
-  const { problem, at } = context, [rows, columns] = problem.out;
-  const each = rows * columns, all = each * problem.channels;
-  const flat = ((at.k * each + at.i * columns + at.j + by) % all + all) % all;
-  return { n: at.n, k: Math.floor(flat / each), i: Math.floor(flat % each / columns),
-    j: flat % columns };
+  const { problem, at } = context;
+  const [rows, columns] = problem.out;
+  const each = rows * columns;
+  const all = each * problem.channels;
+  const flat = (((at.k * each + at.i * columns + at.j + by) % all) + all) % all;
+  return {
+    n: at.n,
+    k: Math.floor(flat / each),
+    i: Math.floor((flat % each) / columns),
+    j: flat % columns,
+  };
 }

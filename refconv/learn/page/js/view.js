@@ -3,7 +3,9 @@ import { range, windowOf } from "./cells.js";
 import { isPool } from "./engine/problem.js";
 import { firstChannel } from "./engine/terms.js";
 
-export const MOST = 10, CHANNELS = 3;
+/** Rows, columns and channels drawn at most. */
+export const MOST = 10;
+export const CHANNELS = 3;
 
 /** Size in px of a cell in a map of so many columns. */
 export const cellSize = (columns) => (columns > 8 ? 24 : 26);
@@ -13,8 +15,10 @@ function touched(p, at, a) {
   const o = a ? at.j : at.i;
   if (p.op === "transposed") {
     const reach = p.dilation[a] * (p.kernel[a] - 1);
-    return [Math.floor((o + p.padding[a] - reach) / p.stride[a]),
-      Math.floor((o + p.padding[a]) / p.stride[a])];
+    return [
+      Math.floor((o + p.padding[a] - reach) / p.stride[a]),
+      Math.floor((o + p.padding[a]) / p.stride[a]),
+    ];
   }
   const first = o * p.stride[a] - p.padding[a];
   return [first, first + p.dilation[a] * (p.kernel[a] - 1)];
@@ -24,12 +28,13 @@ function touched(p, at, a) {
 export function inputView(p, at) {
   const spans = [0, 1].map((a) => {
     const low = p.op === "transposed" ? 0 : -p.padding[a];
-    const high = p.op === "transposed" ? p.size[a]
-      : p.size[a] + p.padding[a] + Math.max(0, -p.over[a]);
+    const high =
+      p.op === "transposed" ? p.size[a] : p.size[a] + p.padding[a] + Math.max(0, -p.over[a]);
     return [low, high, ...windowOf(low, high, ...touched(p, at, a), MOST)];
   });
   return {
-    rows: range(spans[0][2], spans[0][3]), columns: range(spans[1][2], spans[1][3]),
+    rows: range(spans[0][2], spans[0][3]),
+    columns: range(spans[1][2], spans[1][3]),
     whole: spans.every(([low, high, from, to]) => low === from && high === to),
   };
 }
@@ -37,16 +42,21 @@ export function inputView(p, at) {
 /** Rows and columns of the output to draw. */
 export function outputView(p, at) {
   const [rows, columns] = [at.i, at.j].map((o, a) => windowOf(0, p.out[a], o, o, MOST));
-  return { rows: range(...rows), columns: range(...columns),
-    whole: p.out[0] <= MOST && p.out[1] <= MOST };
+  return {
+    rows: range(...rows),
+    columns: range(...columns),
+    whole: p.out[0] <= MOST && p.out[1] <= MOST,
+  };
 }
 
 /** Input channels to draw: those that the pinned output's group reads, around the current term. */
 export function channelView(p, at, term) {
-  const first = firstChannel(p, at.k), now = term?.c ?? first;
-  const [from, to] = isPool(p) || p.perGroup < CHANNELS
-    ? windowOf(0, p.c, now, now, CHANNELS)
-    : windowOf(first, first + p.perGroup, now, now, CHANNELS);
+  const first = firstChannel(p, at.k);
+  const now = term?.c ?? first;
+  const [from, to] =
+    isPool(p) || p.perGroup < CHANNELS
+      ? windowOf(0, p.c, now, now, CHANNELS)
+      : windowOf(first, first + p.perGroup, now, now, CHANNELS);
   return { channels: range(from, to), whole: p.c <= to - from };
 }
 

@@ -64,9 +64,11 @@ const LOOPS = { conv: CONV_LOOPS, transposed: TRANSPOSED_LOOPS, max: MAX_LOOPS, 
 /** The loops, and the number of the line that the current step executes. */
 export function loopCode({ problem: p, step, terms }) {
   const bare = !isPool(p) && !p.bias;
-  const lines = LOOPS[p.op].split("\n").map((line) => (bare
-    ? line.replace(" + b[oc]", "").replace("= b[oc]", "= 0") : line));
-  const inner = lines.findIndex((line) => /\+= x|max\(best/.test(line)), term = terms[step];
+  const lines = LOOPS[p.op]
+    .split("\n")
+    .map((line) => (bare ? line.replace(" + b[oc]", "").replace("= b[oc]", "= 0") : line));
+  const inner = lines.findIndex((line) => /\+= x|max\(best/.test(line));
+  const term = terms[step];
   const last = p.op === "transposed" ? -1 : lines.length - 1;
   return { lines, now: !term ? last : term.inside ? inner : inner - 1 };
 }
@@ -74,8 +76,19 @@ export function loopCode({ problem: p, step, terms }) {
 /** What the loops' variables hold at the current step. */
 export function variables({ problem: p, at, terms, step }) {
   const x = terms[step];
-  const named = [["n", at.n], [isPool(p) ? "c" : "oc", at.k], ["oh", at.i], ["ow", at.j]];
-  if (x) named.push(...(isPool(p) ? [] : [["c", x.c]]), ["kh", x.r], ["kw", x.s],
-    ["ih", x.i ?? "–"], ["iw", x.j ?? "–"]);
+  const named = [
+    ["n", at.n],
+    [isPool(p) ? "c" : "oc", at.k],
+    ["oh", at.i],
+    ["ow", at.j],
+  ];
+  if (x)
+    named.push(
+      ...(isPool(p) ? [] : [["c", x.c]]),
+      ["kh", x.r],
+      ["kw", x.s],
+      ["ih", x.i ?? "–"],
+      ["iw", x.j ?? "–"],
+    );
   return named.map(([name, value]) => `${name} = ${value}`).join("   ");
 }

@@ -39,20 +39,33 @@ export function arrays({ problem: p, data }, make, random) {
   const wanted = [["x", [p.n, p.c, ...p.size], data.x]];
   if (!isPool(p)) wanted.push(["w", p.weightShape, data.w]);
   if (!isPool(p) && p.bias) wanted.push(["b", [p.k], data.b]);
-  return wanted.map(([name, shape, at]) =>
-    `${name} = ${isSmall(p) ? make(nested(shape, at)) : random(shape)}`);
+  return wanted.map(
+    ([name, shape, at]) => `${name} = ${isSmall(p) ? make(nested(shape, at)) : random(shape)}`,
+  );
 }
 
 /** The layer as torch code. */
 export function torchCode(context, value) {
-  const { problem: p, at } = context, name = { conv: "conv2d", transposed: "conv_transpose2d",
-    max: "max_pool2d", avg: "avg_pool2d" }[p.op];
+  const { problem: p, at } = context;
+  const name = {
+    conv: "conv2d",
+    transposed: "conv_transpose2d",
+    max: "max_pool2d",
+    avg: "avg_pool2d",
+  }[p.op];
   const given = isPool(p) ? ["x", bothAxes(p.kernel)] : p.bias ? ["x", "w", "b"] : ["x", "w"];
-  const lines = ["import torch", "import torch.nn.functional as F", "",
-    ...arrays(context, (list) => `torch.tensor(${list}, dtype=torch.float32)`,
-      (shape) => `torch.randn(${shape.join(", ")})`),
+  const lines = [
+    "import torch",
+    "import torch.nn.functional as F",
+    "",
+    ...arrays(
+      context,
+      (list) => `torch.tensor(${list}, dtype=torch.float32)`,
+      (shape) => `torch.randn(${shape.join(", ")})`,
+    ),
     `y = F.${name}(${[...given, ...options(p)].join(", ")})`,
-    `print(tuple(y.shape))  # (${[p.n, p.channels, ...p.out].join(", ")})`];
+    `print(tuple(y.shape))  # (${[p.n, p.channels, ...p.out].join(", ")})`,
+  ];
   if (isSmall(p)) lines.push(`print(y[${Object.values(at).join(", ")}].item())  # ${value}`);
   return lines;
 }

@@ -21,10 +21,12 @@ export function dataOf(golden, edits, transposed = false) {
   // A convolution's filters are not a transposed convolution's: there the axes are exchanged.
   const w = transposed ? undefined : golden?.weight;
   return {
-    x: (n, c, i, j) => edits.x?.[place(n, c, i, j)] ??
-      (n === 0 ? given(golden?.input, [c, i, j]) : undefined) ?? hashed(11, n, c, i, j) % 3,
-    w: (a, b, r, s) => edits.w?.[place(a, b, r, s)] ??
-      given(w, [a, b, r, s]) ?? (hashed(23, a, b, r, s) % 3) - 1,
+    x: (n, c, i, j) =>
+      edits.x?.[place(n, c, i, j)] ??
+      (n === 0 ? given(golden?.input, [c, i, j]) : undefined) ??
+      hashed(11, n, c, i, j) % 3,
+    w: (a, b, r, s) =>
+      edits.w?.[place(a, b, r, s)] ?? given(w, [a, b, r, s]) ?? (hashed(23, a, b, r, s) % 3) - 1,
     b: (k) => edits.b?.[place(k)] ?? golden?.bias?.[k] ?? (hashed(37, k, 0, 0, 0) % 3) - 1,
   };
 }

@@ -1,5 +1,5 @@
-// Receptive fields along a chain of convolutions and poolings, per axis: {size, jump, start}. Cell o of the last layer
-// sees input positions start + o*jump … start + o*jump + size - 1 (before they are cut at the edge).
+// Receptive fields along a chain of convolutions and poolings, per axis: {size, jump, start}.
+// Cell o of the last layer sees positions start + o*jump … start + o*jump + size - 1, uncut.
 import { effectiveKernel } from "./window.js";
 
 export const ONE = { size: 1, jump: 1, start: 0 };
@@ -9,7 +9,8 @@ export function grown(field, layer, a) {
   if (layer.kernel === undefined) return field; // activations and the like: cell by cell
   const [k, s, p, d] = [layer.kernel, layer.stride, layer.padding, layer.dilation].map((v) => v[a]);
   return {
-    size: field.size + (effectiveKernel(k, d) - 1) * field.jump, jump: field.jump * s,
+    size: field.size + (effectiveKernel(k, d) - 1) * field.jump,
+    jump: field.jump * s,
     start: field.start - p * field.jump,
   };
 }

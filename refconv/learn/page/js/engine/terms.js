@@ -23,11 +23,14 @@ function source(p, o, r, a) {
 
 /** The terms of y[n, k, oh, ow]: one a channel and tap, those outside the image included. */
 export function termsOf(p, data, at) {
-  const { n, k, i: oh, j: ow } = at, first = firstChannel(p, k), terms = [];
+  const { n, k, i: oh, j: ow } = at;
+  const first = firstChannel(p, k);
+  const terms = [];
   for (let ic = 0; ic < p.perGroup; ic++)
     for (let r = 0; r < p.kernel[0]; r++)
       for (let s = 0; s < p.kernel[1]; s++) {
-        const i = source(p, oh, r, 0), j = source(p, ow, s, 1);
+        const i = source(p, oh, r, 0);
+        const j = source(p, ow, s, 1);
         const gap = i === null || j === null;
         const inside = !gap && i >= 0 && j >= 0 && i < p.size[0] && j < p.size[1];
         const term = { t: terms.length, ic, c: first + ic, r, s, i, j, gap, inside };
@@ -44,8 +47,11 @@ export function termsOf(p, data, at) {
 
 /** Cells that an average is divided by: padding counts, what ceil_mode adds beyond it does not. */
 export function divisorOf(p, at) {
-  return [at.i, at.j].reduce((all, o, a) =>
-    all * averagedExtent(o, p.size[a], p.kernel[a], p.stride[a], p.padding[a], p.countPad), 1);
+  return [at.i, at.j].reduce(
+    (all, o, a) =>
+      all * averagedExtent(o, p.size[a], p.kernel[a], p.stride[a], p.padding[a], p.countPad),
+    1,
+  );
 }
 
 /** Sums of the terms, step by step: {value, sum, sums (a channel), winner, divisor}. */
@@ -57,12 +63,14 @@ export function resultOf(p, data, at, terms) {
     return { value: winner ? winner.x : -Infinity, winner, sums, sum: 0, bias: 0 };
   }
   if (p.op === "avg") {
-    const sum = terms.reduce((total, term) => total + term.x, 0), divisor = divisorOf(p, at);
+    const sum = terms.reduce((total, term) => total + term.x, 0);
+    const divisor = divisorOf(p, at);
     const some = terms.some((term) => term.inside);
     return { value: some ? sum / divisor : 0, sum, divisor, sums, bias: 0 };
   }
   for (const term of terms) sums[term.ic] += term.product;
-  const sum = sums.reduce((a, b) => a + b, 0), bias = p.bias ? data.b(at.k) : 0;
+  const sum = sums.reduce((a, b) => a + b, 0);
+  const bias = p.bias ? data.b(at.k) : 0;
   return { value: sum + bias, sum, sums, bias };
 }
 
@@ -80,12 +88,17 @@ export function flippedValueOf(p, data, at) {
 
 /** Outputs that read input cell (c, i, j): {rows, columns, first, channels}. */
 export function readersOf(p, c, i, j) {
-  const along = (at, a) => p.op === "transposed"
-    ? Array.from({ length: p.kernel[a] }, (_, r) =>
-      at * p.stride[a] - p.padding[a] + r * p.dilation[a]).filter((o) => o >= 0 && o < p.out[a])
-    : readers(at, p.out[a], p.kernel[a], p.stride[a], p.padding[a], p.dilation[a]);
-  const rows = along(i, 0), columns = along(j, 1);
+  const along = (at, a) =>
+    p.op === "transposed"
+      ? Array.from(
+          { length: p.kernel[a] },
+          (_, r) => at * p.stride[a] - p.padding[a] + r * p.dilation[a],
+        ).filter((o) => o >= 0 && o < p.out[a])
+      : readers(at, p.out[a], p.kernel[a], p.stride[a], p.padding[a], p.dilation[a]);
+  const rows = along(i, 0);
+  const columns = along(j, 1);
   if (isPool(p)) return { rows, columns, first: c, channels: 1 };
-  const group = Math.floor(c / p.perGroup), each = p.k / p.groups;
+  const group = Math.floor(c / p.perGroup);
+  const each = p.k / p.groups;
   return { rows, columns, first: group * each, channels: each };
 }

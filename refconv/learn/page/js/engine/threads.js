@@ -13,7 +13,8 @@ export function directPlan(p) {
 }
 
 export function directThread(p, { n, k, i, j }) {
-  const { threads, each } = directPlan(p), at = i * p.out[1] + j;
+  const { threads, each } = directPlan(p);
+  const at = i * p.out[1] + j;
   return { block: (n * p.k + k) * each + Math.floor(at / threads), thread: at % threads };
 }
 
@@ -25,14 +26,29 @@ export function sharedPlan(p) {
   const rows = (height - 1) * p.stride[0] + effectiveKernel(p.kernel[0], p.dilation[0]);
   const columns = (width - 1) * p.stride[1] + effectiveKernel(p.kernel[1], p.dilation[1]);
   const bytes = (rows * columns + p.kernel[0] * p.kernel[1] * CHANNELS_A_BLOCK) * 4;
-  return { height, width, tiles, parts, rows, columns, bytes,
-    blocks: tiles[0] * tiles[1] * parts * p.groups * p.n };
+  return {
+    height,
+    width,
+    tiles,
+    parts,
+    rows,
+    columns,
+    bytes,
+    blocks: tiles[0] * tiles[1] * parts * p.groups * p.n,
+  };
 }
 
 export function sharedThread(p, { n, k, i, j }) {
-  const { height, width, tiles, parts } = sharedPlan(p), each = p.k / p.groups;
-  const group = Math.floor(k / each), part = Math.floor(k % each / CHANNELS_A_BLOCK);
-  const place = (((n * p.groups + group) * parts + part) * tiles[0] + Math.floor(i / height)) * tiles[1];
-  return { block: place + Math.floor(j / width), x: j % width, y: i % height,
-    thread: (i % height) * width + j % width };
+  const { height, width, tiles, parts } = sharedPlan(p);
+  const each = p.k / p.groups;
+  const group = Math.floor(k / each);
+  const part = Math.floor((k % each) / CHANNELS_A_BLOCK);
+  const place =
+    (((n * p.groups + group) * parts + part) * tiles[0] + Math.floor(i / height)) * tiles[1];
+  return {
+    block: place + Math.floor(j / width),
+    x: j % width,
+    y: i % height,
+    thread: (i % height) * width + (j % width),
+  };
 }

@@ -20,7 +20,7 @@ export function transposedOutSize(size, kernel, stride, padding, extra = 0, dila
   return (size - 1) * stride - 2 * padding + effectiveKernel(kernel, dilation) + extra;
 }
 
-/** Padded cells behind the last window: what the floor leaves over. Negative: ceil_mode's excess. */
+/** Padded cells behind the last window: left over by the floor; negative, ceil_mode's excess. */
 export function leftOver(size, kernel, stride, padding, dilation, out) {
   return size + 2 * padding - ((out - 1) * stride + effectiveKernel(kernel, dilation));
 }

@@ -32,12 +32,23 @@ const first = (value) => (Array.isArray(value) ? value[0] : value);
 function field(page, spec) {
   const { name, pair } = spec;
   const set = (value) => page.change({ [name]: value });
-  const text = el("input", { type: "text", inputmode: pair ? "text" : "numeric", id: `value-${name}`,
-    autocomplete: "off", spellcheck: "false",
-    oninput: () => set(pair ? asPair(text.value) : text.value.trim() === "" ? NaN : Number(text.value)) });
-  const slide = el("input", { type: "range", min: spec.least, max: spec.most, id: `slide-${name}`,
+  const text = el("input", {
+    type: "text",
+    inputmode: pair ? "text" : "numeric",
+    id: `value-${name}`,
+    autocomplete: "off",
+    spellcheck: "false",
+    oninput: () =>
+      set(pair ? asPair(text.value) : text.value.trim() === "" ? NaN : Number(text.value)),
+  });
+  const slide = el("input", {
+    type: "range",
+    min: spec.least,
+    max: spec.most,
+    id: `slide-${name}`,
     tabindex: "-1",
-    oninput: () => set(pair ? [Number(slide.value), Number(slide.value)] : Number(slide.value)) });
+    oninput: () => set(pair ? [Number(slide.value), Number(slide.value)] : Number(slide.value)),
+  });
   const label = el("label", { for: `value-${name}` });
   const row = el("div", { class: "field", "data-field": name }, label, slide, text);
   return {
@@ -55,8 +66,11 @@ function field(page, spec) {
 }
 
 function flag(page, { name, hide }) {
-  const box = el("input", { type: "checkbox", id: `flag-${name}`,
-    onchange: () => page.change({ [name]: box.checked }) });
+  const box = el("input", {
+    type: "checkbox",
+    id: `flag-${name}`,
+    onchange: () => page.change({ [name]: box.checked }),
+  });
   const word = el("label", { for: `flag-${name}` });
   const row = el("div", { class: "flag" }, box, word);
   return {
@@ -72,10 +86,15 @@ function flag(page, { name, hide }) {
 /** The refusal: torch's words, our rule with the numbers, the fix. */
 export function refusalOf(problem) {
   const { code, torch, numbers } = problem.error;
-  return el("div", { class: "refusal", role: "alert" },
+  return el(
+    "div",
+    { class: "refusal", role: "alert" },
     el("p", { class: "rule" }, el("span", { class: "sign" }, "✘ "), t(`error.${code}`, numbers)),
-    torch ? el("p", { class: "torch" }, t("error.torch"), " ", el("code", { lang: "en" }, torch)) : null,
-    el("p", { class: "fix" }, t("error.fix"), " ", t(`fix.${code}`, numbers)));
+    torch
+      ? el("p", { class: "torch" }, t("error.torch"), " ", el("code", { lang: "en" }, torch))
+      : null,
+    el("p", { class: "fix" }, t("error.fix"), " ", t(`fix.${code}`, numbers)),
+  );
 }
 
 function summary(problem) {
@@ -84,23 +103,46 @@ function summary(problem) {
     [t("sum.input"), shape([problem.n, problem.c, ...problem.size])],
     [t("sum.output"), shape([problem.n, problem.channels, ...problem.out])],
   ];
-  if (!isPool(problem)) rows.push([t("sum.weight"), shape(problem.weightShape)],
-    [t("sum.params"), grouped(problem.params)], [t("sum.macs"), grouped(problem.macs)]);
-  return el("dl", { class: "summary" }, rows.map(([name, value]) =>
-    el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  if (!isPool(problem))
+    rows.push(
+      [t("sum.weight"), shape(problem.weightShape)],
+      [t("sum.params"), grouped(problem.params)],
+      [t("sum.macs"), grouped(problem.macs)],
+    );
+  return el(
+    "dl",
+    { class: "summary" },
+    rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+  );
 }
 
 /** The panel keeps its elements, so that typing is never interrupted by a redraw. */
 export function controls(root, page) {
-  const ops = el("div"), verdict = el("div", { "aria-live": "polite" });
-  const fields = FIELDS.map((spec) => field(page, spec)), flags = BOXES.map((spec) => flag(page, spec));
-  const back = button("", () => page.change(Object.fromEntries(
-    NUMBERS.map((name) => [name, startOf(page.state.preset, page.state.layer)[name]]))), { id: "reset" });
+  const ops = el("div");
+  const verdict = el("div", { "aria-live": "polite" });
+  const fields = FIELDS.map((spec) => field(page, spec));
+  const flags = BOXES.map((spec) => flag(page, spec));
+  const back = button(
+    "",
+    () =>
+      page.change(
+        Object.fromEntries(
+          NUMBERS.map((name) => [name, startOf(page.state.preset, page.state.layer)[name]]),
+        ),
+      ),
+    { id: "reset" },
+  );
   add(root, ops, ...fields.map((f) => f.row), ...flags.map((f) => f.row), verdict, back);
   return (context) => {
     const { state, problem } = context;
-    ops.replaceChildren(choice(t("field.op"), OPS.map((op) => [op, t(`op.${op}`)]), state.op,
-      (op) => page.change({ op })));
+    ops.replaceChildren(
+      choice(
+        t("field.op"),
+        OPS.map((op) => [op, t(`op.${op}`)]),
+        state.op,
+        (op) => page.change({ op }),
+      ),
+    );
     for (const part of [...fields, ...flags]) part.show(context);
     verdict.replaceChildren(problem.error ? refusalOf(problem) : summary(problem));
     back.textContent = t("reset");

@@ -1,0 +1,1 @@
+"""The page of ``refconv learn``: its files, its arithmetic against Python, and how it behaves."""
