@@ -4,7 +4,6 @@ failing calls have in common, where the wrong elements are.
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from . import answers
 from .attributes import attributes
 from .case import Case
 from .mistakes import FIRST, elected
+from .patience import Patience
 from .pattern import pattern
 from .scene import Scene, scene
 from .sizes import size_words
@@ -229,7 +229,7 @@ def _values(
     seconds: float,
 ) -> tuple[str, str, tuple[int, int]]:
     """The mistake, where it shows, and how many calls it explains."""
-    end = time.monotonic() + seconds
+    patience = Patience(seconds)
     scenes = []
     for outcome, case in islice(_telling(mine), 4 * CALLS):
         bad = {level: frozenset(f.result for f in outcome.findings if f.level == level)
@@ -237,13 +237,13 @@ def _values(
         made = scene(function, case, settings, bad["wrong"], bad["suspect"])
         if made is not None:
             scenes.append(made)
-        late = time.monotonic() > end - seconds / 2
-        if len(scenes) == CALLS or (late and (len(scenes) >= FIRST or time.monotonic() > end)):
+        enough = len(scenes) >= FIRST and patience.spent(1 / 2)
+        if len(scenes) == CALLS or enough or patience.spent():
             break
     if not scenes:
         text = "these calls fail only after other calls: something is kept between calls (a cache, "
         return f"{text}stale or unwritten memory)", _named(mine), (0, 0)
-    replay, votes = elected(scenes, end)
+    replay, votes = elected(scenes, patience)
     op = scenes[0].case.op
     where = [_named(mine), *_where(scenes, replay is not None)]
     if replay is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from math import prod
@@ -17,6 +16,7 @@ from . import (
     replays_pool,
     replays_precision,
 )
+from .patience import Patience
 from .replays import Replay
 from .scene import LARGE, Scene
 
@@ -26,18 +26,18 @@ FIRST = 4
 SHARE = 0.3
 
 
-def elected(scenes: Sequence[Scene], end: float) -> tuple[Replay | None, int]:
+def elected(scenes: Sequence[Scene], patience: Patience) -> tuple[Replay | None, int]:
     """The mistake that explains most calls, the plainest of those; and how many it explains.
 
     Args:
-        end: of the time, on ``time.monotonic``'s clock.
+        patience: once it is spent no further mistake is tried.
     """
     known, first = mistakes(scenes[0].case.op), FIRST
     if all(max(map(prod, s.case.shapes)) > LARGE for s in scenes):
         known, first = tuple(sorted(known, key=lambda r: not r.counted)), FIRST // 2
     best, order, most, votes = None, len(known), 0.0, 0
     for at in sorted(range(len(known)), key=lambda i: not known[i].cheap):
-        if time.monotonic() > end:
+        if patience.spent():
             break
         if most == len(scenes) and at > order:
             continue
