@@ -29,6 +29,7 @@ COMMANDS = {
     "mutate": "Try tolerances on faulty and on legal convolutions: what do they let pass?",
     "invariance": "Same bits from run to run, in any batch, layout, number of threads?",
     "doctor": "Why is it slow, different or missing? What works here, what does not, the fix.",
+    "report": "Records as a page, a comment, JUnit or SARIF: speed, accuracy, what fails; trends.",
     "gpu": "Everything that only a GPU can say: judged, timed beside torch, in minutes.",
 }
 #: What ``refconv`` alone runs.
