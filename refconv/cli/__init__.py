@@ -21,6 +21,8 @@ COMMANDS = {
     "compare": "Run cases on every backend against torch: shapes, values, gradients, times.",
     "bench": "Time layers against torch: interleaved, verified, with intervals.",
     "bench diff": "What changed between two recorded benchmarks, and whether chance could do it.",
+    "pack make": "Write cases down with exact hashes and bounds, for any implementation.",
+    "pack verify": "Verify an implementation, yours or ours, against such a pack.",
     "audit": "Check every convolution and pooling of a model's run, forward and backward.",
     "check": "Is this function right? Judged on many cases, explained, with a repro.",
     "explain": "A layer or a net: sizes with their arithmetic, parameters, receptive fields.",

@@ -27,16 +27,16 @@ def bind(namespace: Any, problem: Any, arrays: Arrays, **extra: Any) -> Callable
         extra: keyword arguments that the namespace takes besides torch's, ``backend`` for one.
     """
     function = getattr(namespace, problem.op)
-    keywords = {**_numbers(problem), **extra}
+    keywords = {**numbers(problem), **extra}
     given = tuple(arrays.values())
-    around, cut = _outer_padding(problem), _cut(problem)
-    if around is None and cut is None:
+    around, kept = _outer_padding(problem), cut(problem)
+    if around is None and kept is None:
         return lambda: function(*given, **keywords)
     x, rest = given[0], given[1:]
 
     def call() -> Any:
         y = function(x if around is None else namespace.pad(x, around, **extra), *rest, **keywords)
-        return y if cut is None else y[cut]
+        return y if kept is None else y[kept]
 
     return call
 
@@ -73,7 +73,8 @@ def _product(shape: tuple[int, ...]) -> int:
     return total
 
 
-def _numbers(problem: Any) -> dict[str, Any]:
+def numbers(problem: Any) -> dict[str, Any]:
+    """The problem's numbers as torch's keyword arguments."""
     if isinstance(problem, ConvProblem):
         return _conv(problem)
     if isinstance(problem, PoolProblem):
@@ -132,7 +133,7 @@ def _outer_padding(problem: Any) -> tuple[int, ...] | None:
     return tuple(side for pad in reversed(problem.padding) for side in pad)
 
 
-def _cut(problem: Any) -> tuple[Any, ...] | None:
+def cut(problem: Any) -> tuple[Any, ...] | None:
     """The part of the output that is kept, where the problem's ends before its numbers do."""
     if not isinstance(problem, ConvProblem) or problem.transposed:
         return None
