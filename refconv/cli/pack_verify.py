@@ -65,13 +65,18 @@ def _op(target: str, op: str | None, known: set[str]) -> str:
         UsageError: it cannot be told, or the pack has no such op.
     """
     from ..backends import registry
+    from ..notation import near
 
     if op is None and (target == "torch" or target.partition(":")[0] in registry()):
         return ""
     found = op or target.rpartition(":")[2].rpartition(".")[2]
     if found not in known:
+        some = sorted(known)
+        listed = ", ".join(some if len(some) < 6 else [*some[:5], "…"])
+        hint = near(found, known) if op else near(target, ("torch", *registry()))
         raise UsageError(
-            f"{target}: which op is this? Say --op, of this pack's {', '.join(sorted(known))}"
+            f"{op or target}: which op is this{hint or '?'} Say --op, of this pack's {listed}; "
+            "or torch, or a backend of ours"
         )
     return found
 

@@ -58,7 +58,7 @@ def entries(path: Path, data: bytes, in_shape: str | None) -> tuple[Iterator[Ent
         raise UsageError(f"--from {path}: onnx cannot infer its shapes: {error}") from None
     nodes = list(_nodes(model.graph, {}))
     others = len(nodes) - sum(_is_family(node.op_type) for node, _ in nodes)
-    note = f"{others} nodes of other operators" if others else ""
+    note = f"{others} other node{'s' * (others > 1)}" if others else ""
     return _entries([n for n in nodes if _is_family(n[0].op_type)], in_shape is None), note
 
 
