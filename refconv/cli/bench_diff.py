@@ -19,7 +19,9 @@ EPILOG = "Example: refconv bench diff old.jsonl new.jsonl --fail-over 10%"
 
 
 def command(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="Records of the earlier run.")],
+    old: Annotated[
+        Path, typer.Argument(metavar="OLD", help="Records of the earlier run; FILE@N: its N-th.")
+    ],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Records of the later run.")],
     fail_over: Annotated[
         str | None,
@@ -95,6 +97,7 @@ def _show(made: Difference, limit: float | None, every: bool) -> int:
     screen.line(
         out, "  change: of the ratio to torch, median of rounds (t: of the time); p: U test"
     )
+    screen.line(out, "  all recorded runs, layer by layer: refconv report --trend")
     render.flush()
     return code
 

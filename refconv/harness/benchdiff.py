@@ -8,6 +8,7 @@ at) and if it is larger than the limit.
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from .records import Bench, Environment, Record, read
 from .statistics import LEAST, SIGNIFICANT, chance, quartiles
 
 Key = tuple[str, ...]
+#: One benchmark of a file that holds several.
+NUMBERED = re.compile(r"(.+)@(\d+)")
 #: What must be equal for two runs to be compared.
 SAME = ("cpu", "cores", "threads", "precision", "allocator", "governor", "python")
 #: Libraries that must be: a ratio to torch says nothing where torch changed.
@@ -67,19 +70,27 @@ class Difference:
 
 
 def load(path: Path) -> tuple[Environment, list[Bench]]:
-    """The last benchmark in a file of records.
+    """The last benchmark in a file of records; ``FILE@2``: its second.
 
     Raises:
         UsageError: there is none.
     """
     run: Environment | None = None
     rows: list[Bench] = []
+    number, wanted = 0, 0
+    if (found := NUMBERED.fullmatch(str(path))) and not path.exists():
+        path, wanted = Path(found[1]), int(found[2])
     for record in read(path):
         if isinstance(record, Environment):
+            if rows and number == wanted:
+                break
             run, rows = record, []
         elif isinstance(record, Bench):
+            number += not rows
             rows.append(record)
-    if run is None or not rows:
+    if run is None or not rows or (wanted and number != wanted):
+        if wanted:
+            raise UsageError(f"{path} holds {number} benchmarks; there is no number {wanted}")
         raise UsageError(f"{path} holds no benchmark in its last run (refconv bench makes them)")
     return run, rows
 

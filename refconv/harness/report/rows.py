@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-FAILED = ("wrong", "suspect", "error", "doubt", "refused", "crashed", "hung", "given up")
+FAILED = ("wrong", "suspect", "error", "doubt", "crashed", "hung", "given up")
 #: Not a matter of results: the time decides nothing.
 NOISE = "noise"
 
@@ -130,7 +130,7 @@ def _command(r: Any) -> str:
 
 
 def of_outcome(o: Any, line: int, target: str, device: str) -> Row:
-    """One call of a check."""
+    """One call of a check; what a function refuses is not judged, as in the check's own report."""
     first = next((f for f in o.findings if f.level != "consistent"), None)
     return Row(
         line=line,
@@ -141,7 +141,7 @@ def of_outcome(o: Any, line: int, target: str, device: str) -> Row:
         backend=target,
         device=device,
         dtype=o.dtype,
-        status="ok" if o.status == "consistent" else o.status,
+        status={"consistent": "ok", "refused": "skipped"}.get(o.status, o.status),
         noise=noise(o.findings),
         bound=max((f.ratio for f in o.findings if f.ratio is not None), default=None),
         reason=f"{first.result}: {first.reason}" if first else "",

@@ -17,7 +17,6 @@ RULES = {
     "suspect": "An error inside the proof, but beyond the usual rounding",
     "error": "A call that raised",
     "doubt": "The two references disagree",
-    "refused": "A call that raised, where torch takes it",
     "nothing ran": "Not one call went through",
     "crashed": "The process ended",
     "hung": "A call that did not come back",

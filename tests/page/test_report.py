@@ -1,0 +1,112 @@
+"""The report in a browser: nothing complains, nothing is too wide, and its table sorts."""
+
+from pathlib import Path
+
+import pytest
+
+from refconv.harness.report import findings, page, summary, trend
+
+pytestmark = pytest.mark.browser
+
+HISTORY = Path(__file__).resolve().parents[2] / "bench" / "history"
+CPU = HISTORY / "cpu-epyc-25.1-2core" / "cpu.jsonl"
+CLASSICS = HISTORY / "cpu-epyc-2core" / "classics.jsonl"
+CHECK = HISTORY / "cpu-epyc-2core" / "check-sample.json"
+
+#: Elements that reach out of the page where nothing scrolls them.
+OUTSIDE = """() => {
+  const found = [];
+  if (document.documentElement.scrollWidth > innerWidth) found.push('the page scrolls sideways');
+  for (const node of document.querySelectorAll('body *')) {
+    if (node.closest('.scroll, pre') && !node.matches('.scroll, pre')) continue;
+    const box = node.getBoundingClientRect();
+    if (box.width && box.right > innerWidth + 1) found.push(`${node.tagName} ${node.className}`);
+  }
+  return found;
+}"""
+#: Words, and the lightest contrast between a text and what is behind it.
+CONTRAST = """() => {
+  const light = (c) => { const v = c.match(/[\\d.]+/g).slice(0, 3).map((x) => {
+    const y = x / 255; return y <= 0.03928 ? y / 12.92 : ((y + 0.055) / 1.055) ** 2.4; });
+    return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2]; };
+  const back = (n) => { for (; n; n = n.parentElement) { const c = getComputedStyle(n);
+    if (!/, 0\\)|transparent/.test(c.backgroundColor)) return c.backgroundColor; }
+    return 'rgb(255, 255, 255)'; };
+  let least = [99, ''];
+  for (const node of document.querySelectorAll('h1, h2, p, td, th, dt, dd, svg text, pre')) {
+    if (!node.textContent.trim()) continue;
+    const style = getComputedStyle(node), svg = node.closest('svg');
+    const a = light(svg ? style.fill : style.color);
+    const b = light(back(svg ? svg.parentElement : node));
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < least[0]) least = [ratio, `${node.tagName} ${node.textContent.slice(0, 40)}`];
+  }
+  return least;
+}"""
+
+
+class Tab:
+    """A page in a tab, watched for complaints and requests."""
+
+    def __init__(self, browser, path, **context) -> None:
+        self.address, self.complaints, self.requests = path.as_uri(), [], []
+        self.context = browser.new_context(**context)
+        self.tab = self.context.new_page()
+        self.tab.on("console", lambda message: self.complaints.append(message.text))
+        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.tab.on("request", lambda request: self.requests.append(request.url))
+        self.tab.goto(self.address)
+
+    def close(self) -> None:
+        """Nothing complained, and nothing was asked for but the page itself."""
+        self.context.close()
+        assert self.complaints == []
+        assert all(url.startswith((self.address, "data:")) for url in self.requests)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """A report of all kinds, and a trend."""
+    folder = tmp_path_factory.mktemp("report")
+    made = findings.Report(summary.read([CPU, CLASSICS, CHECK]))
+    (folder / "report.html").write_text(page.page(made), encoding="utf-8")
+    (folder / "trend.html").write_text(page.trend_page(trend.read([CPU])), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in ("report", "trend")}
+
+
+@pytest.mark.parametrize("name", ["report", "trend"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_width_in_the_light_and_in_the_dark(browser, pages, name, scheme):
+    opened = Tab(browser, pages[name], color_scheme=scheme)
+    for width in (360, 768, 1440):
+        opened.tab.set_viewport_size({"width": width, "height": 900})
+        assert opened.tab.evaluate(OUTSIDE) == [], width
+    ratio, where = opened.tab.evaluate(CONTRAST)
+    assert ratio >= 4.5, where
+    opened.close()
+
+
+def test_the_first_screen_says_what_is_slow_and_what_is_inaccurate(browser, pages):
+    opened = Tab(browser, pages["report"], viewport={"width": 1440, "height": 900})
+    for name in ("h1", "#slowest", "#roughest"):
+        box = opened.tab.locator(name).bounding_box()
+        assert box["y"] + box["height"] < 900, name
+    opened.close()
+
+
+def test_the_table_sorts_and_filters(browser, pages):
+    opened = Tab(browser, pages["report"], viewport={"width": 1440, "height": 900})
+    tab, column = opened.tab, "[...document.querySelectorAll('#table tbody tr:not([hidden])')]"
+    times = f"{column}.map((r) => r.cells[3].dataset.v).filter(Boolean).map(Number)"
+    head = tab.locator("#table thead button", has_text="time")
+    for down in (False, True):
+        head.click()
+        found = tab.evaluate(times)
+        assert len(found) > 100
+        assert found == sorted(found, reverse=down)
+    assert head.locator("..").get_attribute("aria-sort") == "descending"
+    tab.fill("#filter", "winograd lenet")
+    shown = tab.evaluate(f"{column}.map((r) => r.textContent.toLowerCase())")
+    assert all("winograd" in text and "lenet" in text for text in shown)
+    assert tab.inner_text("#count").startswith(f"{len(shown)} of ")
+    opened.close()
