@@ -9,7 +9,7 @@
 // Outside x the tile is left as it was: no thread's taps reach there.
 //
 // Predicted: per tap a thread reads 1 value and CHANNELS weights (in vectors of 4: CHANNELS / 4
-// instructions) from shared memory for CHANNELS multiply-adds: about three times the arithmetic of
+// instructions) from shared memory for CHANNELS multiply-adds: about five times the arithmetic of
 // step 1 for each load. x comes from L2 K / CHANNELS times, enlarged by the halo, (KH - 1) rows.
 // 256 threads, 2 KiB for 3x3 in float; at most 80 registers: 3 blocks of 8 warps, 24 of 64.
 // Measured: not yet on a GPU.
