@@ -122,7 +122,9 @@ STATES = [
     ("[1, 2]\n", ":1: JSON, but no record", 0),
     (f"{FIRST}\n{FIRST[:60]}", ":2: cut off, as a killed run leaves it: the line is left out", 1),
     (f"{FIRST}\n{FIRST[:60]}\n{FIRST}\n", ":2: damaged (JSON is malformed: invalid character)", 2),
-    (f'{FIRST}\n{{"record":"bench","case":3}}\n', ":2: a damaged bench record (Expected `str`", 1),
+    (f'{FIRST}\n{{"record":"bench","case":3}}\n', ":2: a damaged bench record (Object missing", 1),
+    (FIRST.replace('"lenet"', "3") + "\n" + FIRST + "\n",
+     ":1: a damaged record (Expected `str`, got `int` - at `$.case`): counted, but not shown", 2),
     ('{"schema":"refconv.check/7","verdict":"wrong"}\n',
      ":1: refconv.check/7 is newer than refconv.check/1", 0),
     ('{"schema":"other/1"}\n', ":1: schema other/1 is not one of refconv's", 0),
@@ -173,7 +175,7 @@ def test_the_last_run_of_each_kind_counts(tmp_path):
 
 def test_what_json_wrote_and_the_checks_are_read(tmp_path, files):
     whole = tmp_path / "compare.json"
-    run, *rows = (r for _, r in reading.Files(samples=True).read(files[1]))
+    run, *rows = (r for _, r in reading.Files(whole=True).read(files[1]))
     document = {"schema": kept.SCHEMA, "run": run, "results": rows, "verdict": ""}
     whole.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1))
     sample = ROOT / "bench" / "history" / "cpu-epyc-2core" / "check-sample.json"

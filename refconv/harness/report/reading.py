@@ -19,22 +19,21 @@ from ..records import Ceilings, Environment
 
 #: Schema → the newest version that is read. A line that names none is of version 1.
 VERSIONS = {"refconv.compare": 1, "refconv.bench": 1, "refconv.check": 1, "refconv.gpu": 1}
-#: What only a comparison of two runs needs, and most of a line: not decoded.
-SAMPLES = {"samples_ns", "clean", "timer", "iqr_ns"}
-UNUSED = {"shape", "worst", "dtype", "exact", "detects", "terms", "unjudged"}
+#: What is counted of every line; of the few that are kept, the whole line is decoded again.
+COUNTED = {"label", "way", "backend", "status", "reason", "checks", "timing", "schema"}
 #: A single JSON document of more bytes is not looked at.
 LARGEST = 2**28
 
 
-def without(cls: Any, names: set[str], **types: Any) -> Any:
-    """The struct without some fields, so that they are skipped where they stand in a file.
+def only(cls: Any, names: set[str], **types: Any) -> Any:
+    """The struct with some of its fields, so that the others are skipped where they stand.
 
     Args:
         types: of fields that have another type now.
     """
     fields: list[Any] = []
     for f in msgspec.structs.fields(cls):
-        if f.name not in names:
+        if f.name in names:
             kind = types.get(f.name, f.type)
             fields.append((f.name, kind) if f.required else (f.name, kind, f.default))
     tag = cls.__struct_config__
@@ -45,12 +44,12 @@ def without(cls: Any, names: set[str], **types: Any) -> Any:
     return made
 
 
-CHECK = without(records.Check, UNUSED)
-TIMING = without(records.Timing, SAMPLES)
+CHECK = only(records.Check, {"ratio", "noise"})
+TIMING = only(records.Timing, {"vs_torch", "busy"})
 PARTS = {"checks": tuple[CHECK, ...], "timing": TIMING | None}  # type: ignore[valid-type]
-#: Results and benchmarks without their samples.
-Result = without(records.Result, {"source", "input_shape", "output_shape"}, **PARTS)
-Bench = without(records.Bench, {"source", "chosen"}, **PARTS)
+#: Results and benchmarks as they are counted.
+Result = only(records.Result, COUNTED, **PARTS)
+Bench = only(records.Bench, COUNTED, **PARTS)
 _short = msgspec.json.Decoder(Result | Bench | Environment | Ceilings)
 _whole = msgspec.json.Decoder(records.Record)
 
@@ -59,12 +58,22 @@ class Files:
     """Reads files, and keeps one line for each kind of trouble in each.
 
     Args:
-        samples: whether rows come with every sample of their times.
+        whole: whether rows come with all they have, samples too; else with what is counted.
     """
 
-    def __init__(self, samples: bool = False) -> None:
-        self._decode = (_whole if samples else _short).decode
+    def __init__(self, whole: bool = False) -> None:
+        self._decode, self._line = (_whole if whole else _short).decode, b""
         self._troubles: dict[tuple[Path, str], list[int]] = {}
+
+    def whole(self, path: Path, number: int) -> Any:
+        """All of the record that came last, a result or a benchmark; None, and a line of trouble,
+        if what is damaged in it is nothing that is counted.
+        """
+        try:
+            return _whole.decode(self._line)
+        except msgspec.DecodeError as error:
+            self._trouble(path, number, f"a damaged record ({error}): counted, but not shown")
+            return None
 
     @property
     def troubles(self) -> list[str]:
@@ -117,6 +126,7 @@ class Files:
                 continue
             if type(record) is Environment:
                 skipping = newer(record.schema)
+            self._line = line
             if skipping:  # a run of a version that this one does not know, to its end
                 self._trouble(path, number, skipping)
             else:
@@ -136,7 +146,8 @@ class Files:
             if known and {"run", "results"} <= part.keys() and not newer(part.get("schema", "")):
                 yield 1, self._decode(msgspec.json.encode(part["run"]))
                 for row in part["results"]:
-                    yield 1, self._decode(msgspec.json.encode(row))
+                    self._line = msgspec.json.encode(row)
+                    yield 1, self._decode(self._line)
                 continue
             found, text = _sorted(part, "no record")
             if text:

@@ -8,6 +8,7 @@ slowest and what is least accurate.
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ from .reading import Bench, Files, Result
 from .rows import FAILED, Row
 
 #: Rows, failing rows, extremes, layers and reasons that are kept of a run; all are counted.
-ROWS, FAILURES, EXTREMES, LAYERS, REASONS = 3000, 500, 20, 20_000, 200
+ROWS, FAILURES, EXTREMES, LAYERS, REASONS = 1000, 500, 20, 20_000, 200
 #: Below this an error is as good as none.
 LEAST, EXPONENT = 2.0**-12, -12
 
@@ -54,21 +55,24 @@ class Part:
     target: str = ""
     device: str = "cpu"
     about: dict[str, Any] = field(default_factory=dict)
+    _edge: float = 0.0
+    _next: int = 0
+    _share: float = 1.0
     _random: Callable[[], float] = field(default_factory=lambda: random.Random(0).random)
 
-    def add(self, record: Any, line: int) -> None:
-        """Count a record of compare or bench; keep what is worth it. A million take seconds, so
-        this is one plain loop.
+    def add(self, record: Any, line: int, files: Files) -> None:
+        """Count a record of compare or bench; keep what is worth it.
+
+        A million of them take seconds: one plain loop, and a row is made of those only that stay.
         """
         self.total = total = self.total + 1
-        status, backend, timing, checks = (
-            record.status, record.backend, record.timing, record.checks
-        )  # fmt: skip
+        status, backend, timing = record.status, record.backend, record.timing
         self.count[status] += 1
-        ours, keep, rough, faster = backend != "torch", False, False, False
-        if checks:
+        ours = backend != "torch"
+        layer, rough = None, False
+        if record.checks:
             noise, bound = None, 0.0
-            for c in checks:
+            for c in record.checks:
                 x = c.noise
                 if x is not None and (noise is None or x > noise):
                     noise = x
@@ -76,33 +80,39 @@ class Part:
                 if x is not None and x > bound:
                     bound = x
             if backend not in self.bounds:
-                self.bounds[backend] = Counter()
+                self.bounds[backend], self.noises[backend] = Counter(), Counter()
             self.bounds[backend][frexp(bound)[1] if bound > LEAST else EXPONENT] += 1
             if noise is not None:
-                if backend not in self.noises:
-                    self.noises[backend] = Counter()
                 self.noises[backend][frexp(noise)[1] if noise > LEAST else EXPONENT] += 1
-                rough = ours and self._rough(noise)
+                rough = ours and (noise > self._edge or len(self.roughest) < EXTREMES)
         elif status == "skipped":
             self._skip(backend, record.reason)
-        if timing is not None and ours and timing.vs_torch is not None and not timing.busy:
-            layer = (record.label, getattr(record, "way", ""))
-            known = self.fastest.get(layer)
-            best = known.ratio if known else None
-            new = best is None and len(self.fastest) < LAYERS
-            faster = new or (best is not None and timing.vs_torch < best)
-        at = len(self.rows) if total <= ROWS else int(self._random() * total)
+        if ours and timing is not None and timing.vs_torch is not None and not timing.busy:
+            key = (record.label, getattr(record, "way", ""))
+            known = self.fastest.get(key)
+            if known is None:
+                layer = key if len(self.fastest) < LAYERS else None
+            elif timing.vs_torch < known.ratio:
+                layer = key
         keep = status in FAILED and len(self.failures) < FAILURES
-        if at < ROWS or keep or rough or faster:
-            row = rows.of(record, line)
-            if at < ROWS:
-                self._put(at, row)
-            if keep:
-                self.failures.append(row)
-            if rough:
-                self._keep_rough(row)
-            if faster:
-                self.fastest[layer] = row
+        if total >= self._next or keep or rough or layer:
+            self._keep(files.whole(self.path, line), line, keep, rough, layer)
+
+    def _keep(
+        self, whole: Any, line: int, keep: bool, rough: bool, layer: tuple[str, str] | None
+    ) -> None:
+        """Make a row, and put it where it belongs."""
+        if whole is None:
+            return
+        row = rows.of(whole, line)
+        if self.total >= self._next:
+            self._put(row)
+        if keep:
+            self.failures.append(row)
+        if rough:
+            self._keep_rough(row)
+        if layer:
+            self.fastest[layer] = row
 
     def add_row(self, row: Row) -> None:
         """Count a row of another kind, and keep what is worth it."""
@@ -121,11 +131,10 @@ class Part:
             known = self.fastest.get(layer)
             if known is None or row.ratio < (known.ratio or 0):
                 self.fastest[layer] = row
-        if row.noise is not None and row.backend != "torch" and self._rough(row.noise):
+        if row.noise is not None and row.backend != "torch":
             self._keep_rough(row)
-        at = len(self.rows) if self.total <= ROWS else int(self._random() * self.total)
-        if at < ROWS:
-            self._put(at, row)
+        if self.total >= self._next:
+            self._put(row)
 
     def _skip(self, backend: str, reason: str) -> None:
         key = (backend, reason or "no reason is recorded")
@@ -133,22 +142,28 @@ class Part:
             key = ("others", "for reasons beyond those listed")
         self.skipped[key] += 1
 
-    def _rough(self, noise: float) -> bool:
-        return len(self.roughest) < EXTREMES or noise > self.roughest[0][0]
-
     def _keep_rough(self, row: Row) -> None:
         item = (row.noise or 0.0, -self.total, row)
         if len(self.roughest) < EXTREMES:
             heapq.heappush(self.roughest, item)
         else:
-            heapq.heapreplace(self.roughest, item)
+            heapq.heappushpop(self.roughest, item)
+        self._edge = self.roughest[0][0]
 
-    def _put(self, at: int, row: Row) -> None:
-        """In the place of another: all of them have the same chance to be kept."""
-        if at == len(self.rows):
+    def _put(self, row: Row) -> None:
+        """Keep a row for the draw, and say which is the next: all have the same chance.
+
+        Source: Li, Reservoir-sampling algorithms of time complexity O(n(1 + log(N/n))), 1994,
+        algorithm L, which draws how many rows to pass over instead of a number a row.
+        """
+        if len(self.rows) < ROWS:
             self.rows.append(row)
         else:
-            self.rows[at] = row
+            self.rows[int(self._random() * ROWS)] = row
+        if len(self.rows) == ROWS:
+            self._share *= self._random() ** (1 / ROWS)
+            passed = math.log(1 - self._random()) / math.log1p(-self._share)
+            self._next = self.total + 1 + int(passed)
 
     @property
     def peak(self) -> Ceilings | None:
@@ -225,7 +240,7 @@ def _file(made: Summary, files: Files, path: Path, every: bool) -> None:
         if kind is Result or kind is Bench:
             if add is None:
                 add = begin("bench" if kind is Bench else "compare").add
-            add(record, line)
+            add(record, line, files)
         elif kind is Environment:
             part = begin(record.schema.partition("/")[0].removeprefix("refconv."), run=record)
             add = part.add

@@ -188,7 +188,7 @@ class Trend:
 
 def read(paths: Iterable[Path]) -> Trend:
     """The trend of files of records."""
-    files, runs = Files(samples=True), []
+    files, runs = Files(whole=True), []
     for path in paths:
         number = 0
         run: Run | None = None
