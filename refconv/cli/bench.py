@@ -40,7 +40,7 @@ def command(
     ] = None,
     from_file: Annotated[
         list[Path] | None,
-        typer.Option("--from", metavar="FILE", help="As for compare: others' problem tables."),
+        typer.Option("--from", metavar="FILE", help="Another tool's problem file."),
     ] = None,
     only: Annotated[
         list[str] | None,

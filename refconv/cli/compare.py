@@ -43,7 +43,7 @@ def command(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Problems of a benchdnn or MIOpenDriver file, a profiler trace, an ONNX model.",
+            help="Another tool's problem file.",
         ),
     ] = None,
     backends: Annotated[

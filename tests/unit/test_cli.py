@@ -384,7 +384,7 @@ def test_help_explains_every_option_in_one_line(columns):
     done = refconv("compare", "--help", env={"COLUMNS": str(columns), "PYTHONUTF8": "1"})
     options = done.stdout.partition("Options")[2].splitlines()[1:]
     box = [line.strip("│").rstrip() for line in options if line.startswith("│")]
-    assert len(box) == 15
+    assert len(box) == 16
     assert all(re.match(r" --\w", line) for line in box)
     assert max(map(len, done.stdout.splitlines())) <= columns
     [example] = re.findall(r"^ Example: refconv (.*?) *$", done.stdout, re.MULTILINE)
