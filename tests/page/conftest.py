@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+DESKTOP = {"width": 1440, "height": 900}
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -76,7 +77,7 @@ class Page:
 @pytest.fixture(scope="session")
 def tab(browser, html):
     """A tab of desktop size that tests share; each opens the state it needs."""
-    page = Page(browser, html, viewport={"width": 1440, "height": 900})
+    page = Page(browser, html, viewport=DESKTOP)
     yield page
     page.context.close()
 
@@ -90,16 +91,16 @@ def page(tab):
 
 
 @pytest.fixture
-def opened(browser, html):
-    """Open the page in a tab of its own: of another width, in the dark, without motion."""
-    made = []
+def opened(page):
+    """Open the page at another width, in the dark, without motion; afterwards it is as before."""
 
-    def open_page(link: str = "", **context) -> Page:
-        made.append(Page(browser, html, **context))
-        made[-1].open(link)
-        return made[-1]
+    def open_page(link: str = "", viewport=None, color_scheme=None, reduced_motion=None) -> Page:
+        if viewport:
+            page.tab.set_viewport_size(viewport)
+        page.tab.emulate_media(color_scheme=color_scheme, reduced_motion=reduced_motion)
+        page.open(link)
+        return page
 
     yield open_page
-    for each in made:
-        each.check()
-        each.context.close()
+    page.tab.set_viewport_size(DESKTOP)
+    page.tab.emulate_media(color_scheme="light", reduced_motion="no-preference")

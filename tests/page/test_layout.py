@@ -137,6 +137,6 @@ def test_text_can_be_read(opened, scheme):
 
 def test_reduced_motion(opened):
     """Nothing moves by itself where that is not wanted."""
-    moving = "getComputedStyle(document.querySelector('#input .cell rect')).transitionDuration"
-    assert opened(reduced_motion="reduce").tab.evaluate(moving) == "0s"
-    assert opened(reduced_motion="no-preference").tab.evaluate(moving) != "0s"
+    moving = "getComputedStyle(document.querySelector('#input .cell.now rect')).transitionDuration"
+    assert opened("step=3", reduced_motion="reduce").tab.evaluate(moving) == "0s"
+    assert opened("step=3", reduced_motion="no-preference").tab.evaluate(moving) != "0s"

@@ -1,4 +1,4 @@
-"""The page as it is used: every preset and control, keys, links, both languages."""
+"""The page as it is used: every preset and control, and keys."""
 
 import json
 import re
@@ -7,46 +7,26 @@ import pytest
 
 from refconv.learn.page import build
 
+from .using import SHAPES, numbers, press, summary, text, write
+
 pytestmark = pytest.mark.browser
 
 PRESETS = list(build.presets())
-SHAPES = {
-    "cs231n": ("1×3×5×5", "1×2×3×3", "56"),
-    "lenet": ("1×3×32×32", "1×6×28×28", "456"),
-    "mnist": ("1×1×28×28", "1×32×26×26", "320"),
-    "netd": ("1×3×96×96", "1×64×96×96", "1,728"),
-    "discriminator": ("1×1×28×28", "1×64×14×14", "1,088"),
-}
-
-
-def text(tab, selector):
-    """What an element says."""
-    return tab.locator(selector).inner_text()
-
-
-def numbers(tab, selector):
-    """The numbers of a map, row after row."""
-    found = tab.locator(f"{selector} .number").all_text_contents()
-    return [float(value.replace("−", "-")) for value in found]
-
-
-def summary(tab):
-    """Input, output, parameters as panel A has them."""
-    values = tab.locator(".summary dd").all_text_contents()
-    return values[0], values[1], values[3] if len(values) > 3 else ""
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(page, name):
     """Chosen by a click; shapes and parameters stand in panel A; every panel is filled."""
     tab = page.open("")
-    tab.locator(f"nav [data-key={name}]").click()
+    press(tab, f"nav [data-key={name}]")
     assert summary(tab) == SHAPES[name]
     for panel in ("input", "filters", "output", "arithmetic", "formula", "matmul", "groups", "net",
                   "threads", "code", "quiz"):  # fmt: skip
         assert tab.locator(f"#{panel} .body > *").count() > 0, panel
     assert tab.locator("#net .strip li").count() == len(build.presets()[name]["layers"])
     assert tab.evaluate("document.querySelectorAll('svg.grid .cell').length") < 2500
+    names = tab.evaluate("[...document.querySelectorAll('[id]')].map((node) => node.id)")
+    assert len(names) == len(set(names))
 
 
 def test_cs231n_is_golden(page, golden):
@@ -57,7 +37,7 @@ def test_cs231n_is_golden(page, golden):
     assert text(tab, "#value") == "7"
     assert text(tab, "#totals") == "4 + 1 + 1 + b 1 = 7"
     assert "would be 4" in text(tab, "#arithmetic .hint")
-    tab.locator("#flip").check()
+    press(tab, "#flip")
     assert text(tab, "#value") == "4"
 
 
@@ -84,7 +64,7 @@ def test_typed_numbers(page, name):
     tab = page.open("")
     shown = 2 if name == "c" else 1
     assert summary(tab)[shown] == before
-    tab.locator(f"#value-{name}").fill(value)
+    write(tab, f"#value-{name}", value)
     assert summary(tab)[shown] == after
     assert tab.locator("#reset").is_visible()
 
@@ -93,42 +73,41 @@ def test_sliders_flags_and_ops(page):
     """Sliders move the same numbers; flags and operations change what is computed."""
     tab = page.open("")
     for name in CONTROLS:
-        slide = tab.locator(f"#slide-{name}")
-        slide.evaluate("(node) => { node.value = 2; node.dispatchEvent(new Event('input')); }")
+        write(tab, f"#slide-{name}", 2)
         assert tab.locator(f"#value-{name}").input_value() == "2", name
     tab = page.open("")
-    tab.locator("#flag-bias").uncheck()
+    press(tab, "#flag-bias")
     assert (text(tab, "#value"), summary(tab)[2]) == ("6", "54")
-    tab.locator("#controls [data-key=transposed]").click()
-    tab.locator("#value-extra").fill("1")
+    press(tab, "#controls [data-key=transposed]")
+    write(tab, "#value-extra", "1")
     assert summary(tab)[1] == "1×2×10×10"
-    tab.locator("#controls [data-key=max]").click()
+    press(tab, "#controls [data-key=max]")
     assert summary(tab)[1] == "1×3×3×3"
-    tab.locator("#value-padding").fill("0")
+    write(tab, "#value-padding", "0")
     assert summary(tab)[1] == "1×3×2×2"
-    tab.locator("#value-kernel").fill("2")
-    tab.locator("#flag-ceil").check()
+    write(tab, "#value-kernel", "2")
+    press(tab, "#flag-ceil")
     assert summary(tab)[1] == "1×3×3×3"
     assert text(tab, "#value") == "2"
-    tab.locator("#controls [data-key=avg]").click()
-    tab.locator("#value-padding").fill("1")
+    press(tab, "#controls [data-key=avg]")
+    write(tab, "#value-padding", "1")
     means = numbers(tab, "#output-0")
-    tab.locator("#flag-countPad").uncheck()
+    press(tab, "#flag-countPad")
     assert numbers(tab, "#output-0") != means
 
 
 def test_bad_numbers_turn_red(page):
     """torch's message and the fix; nothing is clamped; a good number brings the panels back."""
     tab = page.open("")
-    tab.locator("#value-kernel").fill("9")
+    write(tab, "#value-kernel", "9")
     assert "Kernel size can't be greater than actual input size" in text(tab, ".refusal .torch")
     assert "padding of at least 2" in text(tab, ".refusal .fix")
     assert tab.locator("#value-kernel").input_value() == "9"
     assert tab.locator("[data-field=kernel]").evaluate("(n) => n.classList.contains('bad')")
-    tab.locator("#value-padding").fill("2")
+    write(tab, "#value-padding", "2")
     assert tab.locator(".refusal").count() == 0
     for typed in ("", "2.5", "abc", "-1", "99999"):
-        tab.locator("#value-h").fill(typed)
+        write(tab, "#value-h", typed)
         assert tab.locator(".refusal").count() == 1, typed
     page.open("preset=cs231n&groups=2")
     assert "in_channels must be divisible by groups" in text(tab, ".refusal")
@@ -155,14 +134,14 @@ def test_hover_and_pin(page):
 def test_edit_a_number(page):
     """An input value and a weight are changed; the result follows, and the address keeps it."""
     tab = page.open("")
-    tab.locator("#input-0 [data-key='x/0/0/0']").click()
-    tab.locator("#edit-x").fill("11")
+    press(tab, "#input-0 [data-key='x/0/0/0']")
+    write(tab, "#edit-x", "11")
     assert text(tab, "#value") == "17"
-    tab.locator("#filters [data-key='w/0/0/1/1']").click()
-    tab.locator("#edit-w").fill("-2.5")
+    press(tab, "#filters [data-key='w/0/0/1/1']")
+    write(tab, "#edit-w", "-2.5")
     assert text(tab, "#value") == "−21.5"
-    tab.locator("#bias [data-key]").click()
-    tab.locator("#edit-w").fill("0")
+    press(tab, "#bias [data-key]")
+    write(tab, "#edit-w", "0")
     assert text(tab, "#value") == "−22.5"
     page.reload()
     assert text(tab, "#value") == "−22.5"
@@ -171,28 +150,28 @@ def test_edit_a_number(page):
 def test_step_play_scrub(page):
     """Buttons, slider and keys move one product at a time; playing comes to the end."""
     tab = page.open("")
-    tab.locator("#play-next").click()
+    press(tab, "#play-next")
     assert text(tab, "#now").startswith("1 of 27")
-    tab.locator("#play-last").click()
+    press(tab, "#play-last")
     assert "27 of 27" in text(tab, "#now")
     assert "sum so far 6" in text(tab, "#now")
-    tab.locator("#play-back").click()
+    press(tab, "#play-back")
     assert "26 of 27" in text(tab, "#now")
-    tab.locator("#scrub").evaluate("(n) => { n.value = 4; n.dispatchEvent(new Event('input')); }")
+    write(tab, "#scrub", 4)
     assert text(tab, "#now") == "5 of 27: x[0, 0, 0, 0] · w[0, 0, 1, 1] = 1 · 1 = 1; sum so far 1."
     assert tab.locator(".cell.now").count() == 7
     assert tab.locator("#input .now").get_attribute("data-key") == "x/0/0/0"
-    tab.locator("#code").locator("[data-key=loops]").first.click()
-    assert "total += x" in text(tab, "#code .line.lit")
+    press(tab, ".panel#code [data-key=loops]")
+    assert "total += x" in text(tab, "#code-lines .line.lit")
     tab.evaluate("document.activeElement.blur()")
     tab.keyboard.press("ArrowRight")
     assert "6 of 27" in text(tab, "#now")
     tab.keyboard.press("ArrowLeft")
     tab.keyboard.press("Home")
     assert text(tab, "#now").startswith("All products")
-    tab.locator("#cell-next").click()
+    press(tab, "#cell-next")
     assert text(tab, "#value") == "9"
-    tab.locator("#symbols").check()
+    press(tab, "#symbols")
     assert "Σc Σr Σs" in text(tab, "#equation")
 
 
@@ -200,7 +179,7 @@ def test_play(page):
     """Playing goes from product to product, and stops at the last."""
     tab = page.open("preset=lenet&layer=2")
     tab.locator("#speed").select_option("20")
-    tab.locator("#play-play").click()
+    press(tab, "#play-play")
     assert tab.locator("#play-play").get_attribute("aria-label") == "Pause"
     for _ in range(200):  # a function to wait for would be compiled in the page: the policy forbids
         if tab.locator("#play-play").get_attribute("aria-label") == "Play":
@@ -241,13 +220,13 @@ def test_formula(page):
     assert re.sub(r"\s+", " ", formula).endswith("⌊5/2⌋ + 1 = 2 + 1 = 3")
     assert tab.locator("#input .cell.over").count() == 3 * 15
     assert "3.5 → 3" in text(tab, "#formula .notations")
-    tab.locator("#formula .term.padding").click()
+    press(tab, "#formula .term.padding")
     assert tab.locator("#formula .term.padding").get_attribute("aria-pressed") == "true"
     stroke = "(n) => getComputedStyle(n).strokeWidth"
     assert tab.locator("#input .cell.pad rect").first.evaluate(stroke) == "2px"
-    tab.locator("#wanted").fill("4")
+    write(tab, "#wanted", "4")
     assert text(tab, "#solved") == "p = 2, the only one."
-    tab.locator("#use-2").click()
+    press(tab, "#use-2")
     assert summary(tab)[1] == "1×2×4×4"
     page.open("preset=cs231n&h=32&w=32&kernel=4&stride=1&padding=1&wanted=32")
     assert "1 before and 2 behind" in text(tab, "#solved")
@@ -258,9 +237,9 @@ def test_three_ways(page):
     tab = page.open("preset=cs231n&at=0.1.1.2&step=3")
     lit = tab.locator("#matmul .product svg").first.locator(".lit")
     assert lit.count() == 27
-    tab.locator("#matmul [data-key=loops]").click()
+    press(tab, "#matmul [data-key=loops]")
     assert text(tab, "#loop-now") == "ih = 2, iw = 3"
-    tab.locator("#matmul [data-key=scatter]").click()
+    press(tab, "#matmul [data-key=scatter]")
     assert tab.locator("#matmul .cell.lit").count() == 2
     page.open("preset=cs231n&op=transposed&stride=2&at=0.0.3.3")
     assert tab.locator("#matmul .cell.lit").count() == 4
@@ -270,11 +249,10 @@ def test_groups(page):
     """From 1 to depthwise: weight shape, parameters and wires follow."""
     tab = page.open("preset=cs231n&c=6&k=6")
     assert tab.locator("#groups .wire").count() == 36
-    slide = tab.locator("#groups-slide")
-    slide.evaluate("(node) => { node.value = 2; node.dispatchEvent(new Event('input')); }")
+    write(tab, "#groups-slide", 2)
     assert "6×2×3×3" in text(tab, "#groups-weight")
     assert "114" in text(tab, "#groups-weight")
-    tab.locator("#depthwise").click()
+    press(tab, "#depthwise")
     assert "6×1×3×3" in text(tab, "#groups-weight")
     assert tab.locator("#groups .wire").count() == 6
 
@@ -282,7 +260,7 @@ def test_groups(page):
 def test_net(page):
     """A layer is opened by a click; the receptive field follows the dragged output cell."""
     tab = page.open("preset=lenet")
-    tab.locator("#layer-5").click()
+    press(tab, "#layer-5")
     assert "16×16" in text(tab, "#sees")
     assert summary(tab)[1] == "1×16×5×5"
     tab.locator("#field-output").focus()
@@ -301,96 +279,34 @@ def test_threads_and_code(page):
     """Both kernels' maps; the code of all three kinds."""
     tab = page.open("preset=lenet&at=0.2.1.3")
     assert text(tab, "#thread") == "blockIdx.x 8 · threadIdx.x 31"
-    tab.locator("#threads [data-key=shared]").click()
+    press(tab, "#threads [data-key=shared]")
     assert text(tab, "#thread") == "blockIdx.x 0 · threadIdx (3, 1)"
     for name, words in (
         ("numpy", "einsum"),
         ("loops", "for oc in"),
         ("torch", "F.conv2d(x, w, b)"),
     ):
-        tab.locator("#code").locator(f"[data-key={name}]").first.click()
+        press(tab, f".panel#code [data-key={name}]")
         assert words in text(tab, "pre.code"), name
 
 
 def test_quiz(page):
     """A wrong answer is told why, a right one is counted; the layer behind it is opened."""
     tab = page.open("")
-    tab.locator("#question-6").click()
-    tab.locator("#quiz-number").fill("156")
-    tab.locator("#quiz-check").click()
+    press(tab, "#question-6")
+    write(tab, "#quiz-number", "156")
+    press(tab, "#quiz-check")
     assert "Not quite" in text(tab, "#quiz-answer")
     assert "for each of the 3 input channels" in text(tab, "#quiz-answer")
-    tab.locator("#quiz-number").fill("456")
+    write(tab, "#quiz-number", "456")
     tab.keyboard.press("Enter")
     assert "Right" in text(tab, "#quiz-answer")
     assert "computes 456" in text(tab, "#quiz-answer")
-    tab.locator("#quiz-open").click()
+    press(tab, "#quiz-open")
     assert summary(tab) == SHAPES["lenet"]
-    tab.locator("#quiz-next").click()
-    tab.locator("#quiz-reveal").click()
+    press(tab, "#quiz-next")
+    press(tab, "#quiz-reveal")
     assert "refconv" in text(tab, "#quiz-answer") or "rc." in text(tab, "#quiz-answer")
-    tab.locator("#question-2").click()
-    tab.locator("#quiz-choice-1").click()
+    press(tab, "#question-2")
+    press(tab, "#quiz-choice-1")
     assert "2 right of 2" in text(tab, "#quiz .body")
-
-
-LINKS = [
-    "preset=netd&layer=4&at=0.9.3.40&step=77&view=loops&gpu=shared&code=numpy",
-    "preset=cs231n&op=transposed&kernel=3,2&extra=1,0&bias=0&at=0.1.4.3&view=scatter",
-    "preset=lenet&layer=5&cell=3.4&term=kernel&wanted=7&symbols=1",
-    "preset=cs231n&step=5&flip=1&edit_x=0.0.0.0:5;0.1.1.1:-2.5&select=x.0.1.1&lang=zh&theme=dark",
-]
-
-
-@pytest.mark.parametrize("link", LINKS)
-def test_permalinks(page, link):
-    """What a link says is shown, and is written into the address again."""
-    tab = page.open(link)
-    written = dict(pair.split("=") for pair in tab.evaluate("location.hash.slice(1)").split("&"))
-    assert written == dict(pair.split("=") for pair in link.split("&"))
-    first = tab.evaluate("document.querySelector('#panels').innerText")
-    page.reload()
-    assert tab.evaluate("document.querySelector('#panels').innerText") == first
-
-
-def test_nonsense_in_a_link(page):
-    """A link that makes no sense opens the demo, or is refused in words."""
-    tab = page.open("preset=nothing&layer=77&view=x&code=1&op=rm&edit_x=a:b&cell=q&select=zz")
-    assert summary(tab) == SHAPES["cs231n"]
-    page.open("preset=cs231n&h=abc")
-    assert tab.locator(".refusal").count() == 1
-
-
-def test_languages(page):
-    """中文 leaves no English sentence behind, in any panel; and back."""
-    tab = page.open("preset=cs231n&step=4&code=loops")
-    tab.locator("#language").click()
-    assert tab.evaluate("document.documentElement.lang") == "zh-Hans"
-    english = [t for k, t in build.strings("en").items()
-               if "{" not in t and len(t) > 6 and t not in build.strings("zh")[k]]  # fmt: skip
-    shown = tab.evaluate(
-        """() => { const copy = document.body.cloneNode(true), left = '[lang=en], script, noscript';
-        copy.querySelectorAll(`${left}, code`).forEach((node) => node.remove());
-        return copy.textContent; }"""
-    )
-    assert [sentence for sentence in english if sentence in shown] == []
-    assert re.findall(r"[A-Za-z]{2,}(?: [a-z]{2,}){2,}", shown) == []
-    tab.locator("#language").click()
-    assert text(tab, "h1") == "Every number of a convolution"
-
-
-def test_svg_export(page):
-    """The saved picture is SVG that stands alone: styles written in, the numbers there."""
-    import xml.etree.ElementTree as ET
-
-    tab = page.open("")
-    for panel in ("input", "output", "matmul", "groups", "net", "threads"):
-        root = ET.fromstring(tab.evaluate(f"refconv.asSvg('{panel}')"))
-        assert root.tag == "{http://www.w3.org/2000/svg}svg"
-        assert "class=" not in ET.tostring(root, encoding="unicode")
-    drawn = [e.text for e in ET.fromstring(tab.evaluate("refconv.asSvg('output')")).iter()
-             if e.tag.endswith("text")]  # fmt: skip
-    assert drawn.count("10") == 2
-    with tab.expect_download() as caught:
-        tab.locator("#export-output").click()
-    assert caught.value.suggested_filename == "refconv-output.svg"

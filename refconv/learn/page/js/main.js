@@ -20,7 +20,7 @@ const page = {
   settings: {},
   context: null,
   playing: false,
-  width: 0,
+  width: 0, // px inside a wide panel
   quiz: { now: 0, answers: {}, open: false },
 };
 const shown = new Map(); // panel → what it was drawn for
@@ -227,10 +227,8 @@ export function main() {
   drawControls = controls(document.querySelector("#controls .body"), page);
   document.addEventListener("keydown", (event) => onKey(event, page));
   addEventListener("hashchange", () => load());
-  addEventListener(
-    "resize",
-    () => page.width !== place.clientWidth && redo({ width: place.clientWidth }),
-  );
-  page.width = place.clientWidth;
+  const room = () => document.querySelector("#matmul .body").clientWidth;
+  addEventListener("resize", () => page.width !== room() && redo({ width: room() }));
+  page.width = room(); // measured here alone: asking while drawing would lay everything out
   load();
 }

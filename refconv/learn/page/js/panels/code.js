@@ -44,7 +44,7 @@ export function code(root, page, context) {
     ),
     el(
       "pre",
-      { class: "code", id: "code", lang: "en", tabindex: 0 },
+      { class: "code", id: "code-lines", lang: "en", tabindex: 0 },
       lines.map((line, i) => el("code", { class: i === now ? "line lit" : "line" }, `${line}\n`)),
     ),
     state.code === "loops" &&

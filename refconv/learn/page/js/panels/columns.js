@@ -10,8 +10,7 @@ const ROWS = 10;
 const CELL = 21;
 
 /** Columns of a matrix that fit the panel beside the result. */
-const roomFor = (root, results) =>
-  Math.max(6, Math.floor((root.clientWidth - 70 - results * 30) / CELL));
+const roomFor = (page, results) => Math.max(6, Math.floor((page.width - 70 - results * 30) / CELL));
 
 /** How many windows an input cell can be in. */
 function copies(p) {
@@ -37,7 +36,7 @@ export function columns(root, page, context) {
   const count = p.out[0] * width;
   const rows = range(...windowOf(0, count, flat, flat, ROWS));
   const now = Math.max(0, context.step);
-  const taps = range(...windowOf(0, terms.length, now, now, roomFor(root, filters.length)));
+  const taps = range(...windowOf(0, terms.length, now, now, roomFor(page, filters.length)));
   const place = (m) => ({ n: at.n, k: at.k, i: Math.floor(m / width), j: m % width });
   const made = new Map(rows.map((m) => [m, termsOf(p, data, place(m))]));
   if (!pool)
@@ -139,7 +138,7 @@ export function stampMatrix(root, page, context) {
   const count = p.size[0] * width;
   const last = hits.length ? hits.at(-1).i * width + hits.at(-1).j : 0;
   const rows = range(...windowOf(0, count, flat, last, ROWS));
-  const taps = range(...windowOf(0, kh * kw, 0, 0, roomFor(root, 0)));
+  const taps = range(...windowOf(0, kh * kw, 0, 0, roomFor(page, 0)));
   const first = firstChannel(p, at.k);
   const value = (m, tap) =>
     range(0, p.perGroup).reduce(
