@@ -9,6 +9,7 @@ import pytest
 import refconv as rc
 from refconv import window
 from refconv.errors import RefconvError
+from refconv.learn.count import problem_macs
 from tests.page.problems import OPS, drawn, numbers, outputs, problem
 
 pytestmark = pytest.mark.browser
@@ -28,8 +29,9 @@ ENGINE = """(cases) => cases.map(({ s, x, w, b }) => {
     const { rows, columns, channels } = refconv.readersOf(p, c, i, j);
     read.push(rows.length * columns.length * channels);
   }
-  return { out: p.out, channels: p.channels, weight: p.weightShape, params: p.params, macs: p.macs,
-    over: p.over, y: y.map((v) => v === -Infinity ? null : v), read };
+  return { out: p.out, channels: p.channels, weight: p.weightShape, params: p.params,
+    macs: p.macs, inside: p.inside, over: p.over, read,
+    y: y.map((v) => v === -Infinity ? null : v) };
 })"""
 
 
@@ -71,7 +73,8 @@ def test_sizes_and_counts(answers):
         assert tuple(answer["out"]) == p.out_size, s
         if s["op"] in ("conv", "transposed"):
             assert tuple(answer["weight"]) == p.weight_shape
-            assert (answer["params"], answer["macs"]) == (p.params, p.macs), s
+            counted = answer["params"], answer["macs"], answer["inside"]
+            assert counted == (p.params, problem_macs(p), p.macs), s
         if s["op"] != "transposed":
             for a in range(2):
                 used = (p.out_size[a] - 1) * s["stride"][a]

@@ -209,11 +209,10 @@ export function problemOf(s) {
   problem.perGroup = isPool(s) ? 1 : s.c / s.groups;
   problem.weights = isPool(s) ? 0 : problem.weightShape.reduce((a, b) => a * b);
   problem.params = isPool(s) ? 0 : problem.weights + (s.bias ? s.k : 0);
-  problem.macs = isPool(s)
-    ? 0
-    : s.op === "transposed"
-      ? countMacs(s, out, size)
-      : countMacs(s, size, out);
+  // Every position of the window meets every weight; inside: products with a number of the image.
+  const [image, positions] = s.op === "transposed" ? [out, size] : [size, out];
+  problem.macs = s.n * positions[0] * positions[1] * problem.weights;
+  problem.inside = isPool(s) ? 0 : countMacs(s, image, positions);
   problem.over = [0, 1].map((a) =>
     s.op === "transposed"
       ? 0

@@ -108,6 +108,7 @@ function summary(problem) {
       [t("sum.weight"), shape(problem.weightShape)],
       [t("sum.params"), grouped(problem.params)],
       [t("sum.macs"), grouped(problem.macs)],
+      [t("sum.inside"), grouped(problem.inside)],
     );
   return el(
     "dl",
