@@ -7,6 +7,7 @@ gate takes the heaviest and some others.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,11 +28,12 @@ NUMBERS = (
     "TAPS_H", "TAPS_W", "STRIDE_H", "STRIDE_W", "DILATION_H", "DILATION_W", "PHASE_H", "PHASE_W",
     "ROWS", "THREADS_W", "THREADS_H", "THREADS_C", "PLANES", "PARTS",
 )  # fmt: skip
+THOROUGH = os.environ.get("REFCONV_TESTS") == "thorough"
 #: For each target, the element types that are compiled, and whether of a file and type the heaviest
-#: kind stands for the others.
+#: kind stands for the others (of sm_80 unless REFCONV_TESTS=thorough: two minutes of a compiler).
 TARGETS = {
     "sm_75": (("float32", "bfloat16"), True),
-    "sm_80": (("float32", "bfloat16"), False),
+    "sm_80": (("float32", "bfloat16"), not THOROUGH),
     "sm_90a": (DTYPES, False),
     "sm_90a wide": (("float32", "float64", "bfloat16"), True),
 }
