@@ -5,7 +5,6 @@ shares, gradients that are not finite; and bugs planted in them.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -30,7 +29,9 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def small_gpu(monkeypatch) -> None:
     """One multiprocessor: so planes share blocks, and blocks have long shares."""
-    monkeypatch.setattr(device_call, "Given", partial(Given, multiprocessors=1))
+    monkeypatch.setattr(
+        device_call, "Given", lambda *given: replace(Given(*given), multiprocessors=1)
+    )
 
 
 def read(text: str, slot: str, dtype: str = "float32"):

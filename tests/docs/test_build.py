@@ -39,7 +39,8 @@ def test_builds(tmp_path):
     (pictures / "tile.svg").write_text((DOCS / "images" / "learn" / "tile.svg").read_text())
     for name, text in PAGES.items():
         (tmp_path / name).write_text(text)
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", str(DOCS)]
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "--no-color", "-c",
+               str(DOCS)]  # fmt: skip
     done = subprocess.run([*command, tmp_path, tmp_path / "out"], capture_output=True, text=True)
     assert done.returncode != 0
     assert [line for line in done.stderr.splitlines() if "WARNING" in line] == [
