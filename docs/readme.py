@@ -33,7 +33,8 @@ import speed
 
 ROOT = Path(__file__).resolve().parent.parent
 HISTORY = ROOT / "bench" / "history" / "cpu-epyc-2core"
-SAMPLE, CLASSICS = HISTORY / "readme-sample.jsonl", HISTORY / "classics.jsonl"
+SAMPLE = HISTORY.with_name("cpu-epyc-25.1-2core") / "readme-sample.jsonl"
+CLASSICS = HISTORY / "classics.jsonl"
 CHECK = HISTORY / "check-sample.json"
 PICTURE = ROOT / "docs" / "images" / "compare.svg"
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
