@@ -273,6 +273,9 @@ def test_net(page):
     tab.mouse.move(box["x"] + box["width"] - 20, box["y"] + 20)
     tab.mouse.up()
     assert "columns 16…31" in text(tab, "#sees")
+    page.open("preset=cs231n&op=transposed")
+    assert "sees" not in text(tab, "#net .strip")  # it differs from cell to cell
+    assert "1×1" in text(tab, "#sees")
 
 
 def test_threads_and_code(page):

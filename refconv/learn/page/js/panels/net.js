@@ -15,7 +15,7 @@ function strip(page, context) {
     { class: "strip", "aria-label": t("net.layers") },
     chain.map((step, i) => {
       const size =
-        step.field && WINDOWED.includes(step.op)
+        step.field && WINDOWED.includes(step.op) && step.op !== "transposed" // varies by cell
           ? t("net.field", { size: [step.field[0].size, step.field[1].size].join("×") })
           : "";
       const parts = [
