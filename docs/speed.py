@@ -13,8 +13,9 @@ import scaling
 
 from refconv import label
 from refconv.cli.bench_report import MODEL, Report, left_out
-from refconv.cli.cells import duration, geomean
+from refconv.cli.cells import geomean
 from refconv.harness.records import Bench, read
+from refconv.harness.report.words import duration
 from refconv.problem import ConvProblem, PoolProblem
 
 HISTORY = Path(__file__).resolve().parent.parent / "bench" / "history"

@@ -105,7 +105,7 @@ def _show(made: Difference, limit: float | None, every: bool) -> int:
 def _table(changes: list[Change], bad: list[Change]) -> Table:
     from rich.text import Text
 
-    from .cells import duration
+    from ..harness.report.words import duration
     from .tables import grid
 
     made = grid("layer", "pass", "algorithm", "old", "new", "change", "p", right=(3, 4, 5, 6))

@@ -19,14 +19,6 @@ STYLE = {
 }
 
 
-def duration(ns: float) -> str:
-    """``1.23 ms``: three digits and a unit."""
-    for unit, size in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)):
-        if ns < size * 999.5 or unit == "s":
-            return f"{three(ns / size)} {unit}"
-    return ""
-
-
 def three(x: float) -> str:
     """Three significant digits, without an exponent."""
     return f"{x:.2f}" if x < 9.995 else f"{x:.1f}" if x < 99.95 else f"{x:,.0f}"

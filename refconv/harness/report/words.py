@@ -29,9 +29,7 @@ def digits(x: float | None) -> str:
     """
     if x is None:
         return "–"
-    if x and not 1e-3 <= abs(x) < 1e7:
-        return f"{x:.3g}"
-    if abs(x) < 1:
+    if abs(x) < 1 or abs(x) >= 1e7:
         return f"{x:.3g}"
     return f"{x:.2f}" if abs(x) < 9.995 else f"{x:.1f}" if abs(x) < 99.95 else f"{x:,.0f}"
 
