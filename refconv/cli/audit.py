@@ -75,7 +75,7 @@ def command(
 
 def _print(log: Log, json: str | None) -> None:
     """JSON to stdout if it was asked for without a file, else the table."""
-    from .render import console, plain_if_needed
+    from .terminal import console, plain_if_needed
 
     if json not in (None, "-"):
         assert json is not None

@@ -145,7 +145,7 @@ def _run(work: list[Any], options: Options, made: list[Record], writer: Writer |
     from ..harness import bench, ceilings, network_bench
     from ..harness.networks import Network
     from ..harness.race import CLOCKS
-    from . import bench_report, render
+    from . import bench_report, terminal
 
     def keep(record: Record) -> None:
         made.append(record)
@@ -155,7 +155,7 @@ def _run(work: list[Any], options: Options, made: list[Record], writer: Writer |
     interrupted = False
     try:
         keep(ceilings.measure(CLOCKS[options.clock]))
-        with render.progress(len(work)) as step:
+        with terminal.progress(len(work)) as step:
             for case in work:
                 step(case.name)
                 timed = network_bench.bench if isinstance(case, Network) else bench.bench

@@ -59,7 +59,7 @@ def _share(text: str | None) -> float | None:
 
 def _show(made: Difference, limit: float | None, every: bool) -> int:
     """Print the table, worst first, and say what it comes to; returns the exit code."""
-    from . import render, screen
+    from . import terminal
 
     gate = limit is not None
     bad = [c for c in made.changes if gate and c.beyond(limit or 0.0)]
@@ -74,31 +74,31 @@ def _show(made: Difference, limit: float | None, every: bool) -> int:
     )
     if gate:
         text += f"; {len(bad)} beyond {100 * (limit or 0.0):g} %"
-    out = render.console()
+    out = terminal.console()
     style = {0: "bold green", 1: "bold red"}.get(code, "bold yellow")
-    screen.line(out, f"{'✘' if code else '✔'} {text}", style)
+    terminal.line(out, f"{'✘' if code else '✔'} {text}", style)
     shown = [c for c in made.changes if every or c.verdict in ("slower", "faster")]
     if shown:
-        screen.table(out, _table(sorted(shown, key=lambda c: -c.by), bad))
+        terminal.table(out, _table(sorted(shown, key=lambda c: -c.by), bad))
     for key, reason in made.lost:
-        screen.line(out, f"  no time any more: {_name(key)}: {reason}", "bold yellow")
+        terminal.line(out, f"  no time any more: {_name(key)}: {reason}", "bold yellow")
     if made.added:
-        screen.line(out, f"  new: {', '.join(_name(key) for key in made.added)}")
+        terminal.line(out, f"  new: {', '.join(_name(key) for key in made.added)}")
     if hidden and gate:
         worst = max(hidden, key=lambda c: c.spread)
-        screen.line(
+        terminal.line(
             out,
             f"  inconclusive: noise in {len(hidden)} rows, {100 * worst.spread:.0f} % in "
             f"{_name(worst.key)}; time again on a quiet machine",
             "yellow",
         )
     for text in made.environment:
-        screen.line(out, f"  differs: {text}", "bold yellow")
-    screen.line(
+        terminal.line(out, f"  differs: {text}", "bold yellow")
+    terminal.line(
         out, "  change: of the ratio to torch, median of rounds (t: of the time); p: U test"
     )
-    screen.line(out, "  all recorded runs, layer by layer: refconv report --trend")
-    render.flush()
+    terminal.line(out, "  all recorded runs, layer by layer: refconv report --trend")
+    terminal.flush()
     return code
 
 

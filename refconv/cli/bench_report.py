@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..harness.records import Bench, Ceilings, Environment
-from . import bench_tables, render, screen
+from . import bench_tables, terminal
 from .cells import STYLE, geomean, three
 
 FAILED = ("wrong", "suspect", "error", "doubt")
@@ -162,31 +162,31 @@ def left_out(row: Bench) -> bool:
 
 def show(report: Report) -> None:
     """Print the page to stdout."""
-    out = render.console()
+    out = terminal.console()
     style = {0: "bold green", 1: "bold red"}.get(report.exit_code, "bold yellow")
-    screen.line(out, report.headline, style)
+    terminal.line(out, report.headline, style)
     if report.algorithms:
-        screen.table(out, bench_tables.algorithms(report.rows))
+        terminal.table(out, bench_tables.algorithms(report.rows))
         lines = bench_tables.regret_lines(report.rows)
     else:
         layers = [r for r in report.rows if r.op != MODEL]
         networks = [r for r in report.rows if r.op == MODEL]
         if layers:
-            screen.table(out, bench_tables.layers(layers, report.peak))
+            terminal.table(out, bench_tables.layers(layers, report.peak))
         if networks:
-            screen.table(out, bench_tables.networks(networks))
+            terminal.table(out, bench_tables.networks(networks))
         lines = []
     for text in [*lines, *report.means]:
-        screen.line(out, f"  {text}", "bold")
+        terminal.line(out, f"  {text}", "bold")
     for r in [r for r in report.rows if r.status in FAILED][:12]:
-        screen.line(
+        terminal.line(
             out, f"  ✘ {r.case} {r.way} {r.backend}: {r.status}: {r.reason}", STYLE["wrong"]
         )
     for text in _notes(report):
-        screen.line(out, f"  {text}", "dim")
+        terminal.line(out, f"  {text}", "dim")
     for text in report.machine:
-        screen.line(out, f"  {text}")
-    render.flush()
+        terminal.line(out, f"  {text}")
+    terminal.flush()
 
 
 def _notes(report: Report) -> list[str]:

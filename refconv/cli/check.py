@@ -118,11 +118,11 @@ def _run(
     """Every job, one after the other; each report is known as soon as its job is."""
     from ..oracle.check import checking
     from ..oracle.check.journal import Journal
-    from . import render
+    from . import terminal
 
     journal = Journal(records, resume)
     try:
-        with render.progress(sum(len(job.cases) for job in jobs)) as step:
+        with terminal.progress(sum(len(job.cases) for job in jobs)) as step:
             for job, loaded in zip(jobs, functions, strict=True):
                 shown = name if len(jobs) == 1 else f"{name}:{job.op}"
 
@@ -202,7 +202,7 @@ def _show(reports: list[Report], json: str | None) -> None:
     import msgspec
 
     from ..oracle.check import render as page
-    from .render import console
+    from .terminal import console
 
     document = msgspec.json.format(msgspec.json.encode(reports), indent=2).decode()
     if len(reports) == 1:

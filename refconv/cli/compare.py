@@ -123,11 +123,11 @@ def command(
     if writer:
         writer.write(run)
 
-    from . import render
+    from . import render, terminal
 
     rows: list[Result] = []
     try:
-        with render.progress(len(work)) as step:
+        with terminal.progress(len(work)) as step:
             for name, results in work:
                 step(name)
                 for row in results:

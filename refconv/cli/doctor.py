@@ -66,8 +66,7 @@ def _say(text: str) -> None:
 
 def show(report: Report) -> None:
     """The page: the verdict, a line for each finding and its fix, the self-test."""
-    from .render import console, flush
-    from .screen import line
+    from .terminal import console, flush, line
 
     out = console()
     verdict = "failed" if report.exit_code else "warning" if report.of("warning") else "ok"

@@ -110,8 +110,7 @@ def show(found: Explanation) -> None:
     from rich.padding import Padding
 
     from ..learn.explain_show import STYLES, Grid, rich_table
-    from .render import console, flush, plain_if_needed
-    from .screen import line
+    from .terminal import console, flush, line, plain_if_needed
 
     out = console()
     for part in found.parts(out.width if out.is_terminal else 1000):

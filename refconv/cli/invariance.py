@@ -58,7 +58,7 @@ def command(
     from ..harness import candidates
     from ..harness import cases as case_sets
     from ..oracle import invariance, target
-    from . import render
+    from . import terminal
     from .emit import emit
 
     if device not in (None, "cpu", "cuda"):
@@ -72,7 +72,7 @@ def command(
         invariance.check(problem)
         work.append((problem, target.load(spec, problem.op)))
     reports: list[Report] = []
-    with render.progress(len(work)) as step:
+    with terminal.progress(len(work)) as step:
         for problem, function in work:
             step(str(problem.op))
             reports.append(
@@ -196,8 +196,7 @@ def show(reports: Sequence[Report], code: int, repro: str) -> None:
     """Print the page: the verdict, the table, what its words mean, how to run it again."""
     from .. import label
     from .cells import STYLE
-    from .render import console, flush
-    from .screen import line, table
+    from .terminal import console, flush, line, table
 
     out = console()
     line(

@@ -67,7 +67,7 @@ def command(
     """
     from ..harness import cases as case_sets
     from ..oracle import mutate, policies
-    from . import render
+    from . import terminal
     from .emit import emit
 
     chosen = [policies.find(p) for p in dict.fromkeys(policy or policies.NAMED)]
@@ -75,7 +75,7 @@ def command(
     problems = list(dict.fromkeys(c.problem for c in loaded if not c.refused))
     for problem in problems:
         mutate.check(problem)
-    with render.progress(len(problems)) as step:
+    with terminal.progress(len(problems)) as step:
         scores = mutate.scores(chosen, problems, seeds, step)
     wrong = any(s.missed or s.false_alarms for s in scores)
     again = [*(cases or []), *(w for p in policy or [] for w in ("--policy", p))]
@@ -132,8 +132,7 @@ def show(scores: Sequence[Score], repro: str) -> None:
     """Print the page: what the numbers say, the table, what its words mean."""
     from ..oracle import mutate
     from ..oracle.regimes import REGIMES
-    from .render import console, flush
-    from .screen import line, table
+    from .terminal import console, flush, line, table
 
     out = console()
     first, *rest = mutate.conclusion(scores)

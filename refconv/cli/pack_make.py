@@ -31,14 +31,14 @@ def command(
     """Write oracle packs: exact hashes and proven bounds in a few KB a case."""
     from ..harness import cases as sets
     from ..oracle.pack import make
-    from . import render
+    from . import terminal
 
     work = [(spec, sets.load(spec, in_shape=in_shape, dtype=dtype)) for spec in cases]
     folder = out.is_dir() or str(out).endswith("/")
     if not folder:
         work = [(out.stem, [case for _, found in work for case in found])]
     refused: list[str] = []
-    with render.progress(sum(len(found) for _, found in work)) as step:
+    with terminal.progress(sum(len(found) for _, found in work)) as step:
         for name, found in work:
             made: list[dict[str, Any]] = []
             for case in found:

@@ -37,7 +37,7 @@ def command(
     """Verify an implementation against a pack: exact hashes on whole numbers, bounds on reals."""
     from ..oracle import pack as shelf
     from ..oracle.pack import verify
-    from . import render
+    from . import terminal
 
     path = shelf.find(pack)
     try:
@@ -47,7 +47,7 @@ def command(
     sys.path.insert(0, os.getcwd())
     wanted = _op(target, op, {case["op"] for case in cases})
     rows: list[tuple[str, str, str]] = []
-    with render.progress(len(cases)) as step:
+    with terminal.progress(len(cases)) as step:
         for case in cases:
             step(case["name"])
             if wanted and case["op"] != wanted:
@@ -98,15 +98,15 @@ def _show(name: str, target: str, rows: list[tuple[str, str, str]], json: str | 
     if json is not None:
         _json(json, headline, code, rows)
     if json != "-":
-        from . import render, screen
+        from . import terminal
 
-        out = render.console()
+        out = terminal.console()
         style = "bold red" if count["wrong"] else "bold yellow" if code else "bold green"
-        screen.line(out, headline, style)
+        terminal.line(out, headline, style)
         for case, outcome, why in sorted(rows, key=lambda row: row[1] == "skipped"):
             if outcome != "right":
-                screen.line(out, f"  {case}: {outcome}: {why}")
-        render.flush()
+                terminal.line(out, f"  {case}: {outcome}: {why}")
+        terminal.flush()
     return code
 
 

@@ -5,15 +5,11 @@ first, what to do last.
 from __future__ import annotations
 
 import shlex
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from ..harness.records import DISTANCE, SCHEMA, Environment, Result
@@ -24,56 +20,6 @@ MODELS = (
     "layers on the inputs that torch's got; propagated: in the run of the whole model, the largest "
     "distance from torch in float64, reported without a bound"
 )
-PLAIN = str.maketrans(
-    {
-        "✔": "OK",
-        "✘": "FAILED:",
-        "⚠": "WARNING:",
-        "×": "x",
-        "·": "|",
-        "→": "->",
-        "µ": "u",
-        "…": "...",
-        "–": "-",
-        "≤": "<=",
-        "—": "-",
-    }
-)
-
-
-def console(stderr: bool = False) -> Console:
-    """A console that neither wraps nor colours where no terminal is (NO_COLOR and FORCE_COLOR are
-    rich's).
-    """
-    made = Console(stderr=stderr, highlight=False, soft_wrap=False)
-    if not made.is_terminal:
-        made = Console(stderr=stderr, highlight=False, width=400)
-    return made
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar on stderr, if that is a terminal; it redraws only between cases, never while
-    one is timed.
-    """
-    err = console(stderr=True)
-    if not err.is_terminal or total < 2:
-        yield lambda name: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=err, auto_refresh=False, transient=True) as bar:
-        task = bar.add_task("", total=total)
-        started = -1
-
-        def step(name: str) -> None:
-            nonlocal started
-            started += 1
-            bar.update(task, completed=started, description=name)
-            bar.refresh()
-
-        yield step
 
 
 @dataclass(frozen=True)
@@ -274,15 +220,3 @@ def as_markdown(table: Table) -> str:
     right = [column.justify == "right" for column in table.columns]
     lines = [heads, ["--:" if r else ":--" for r in right], *plain]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def plain_if_needed(text: Any, out: Console) -> Any:
-    """ASCII where the output cannot encode more."""
-    if (out.encoding or "").lower().startswith("utf") or not isinstance(text, str):
-        return text
-    return text.translate(PLAIN)
-
-
-def flush() -> None:
-    """Write out what was printed, so that a closed pipe shows now."""
-    sys.stdout.flush()

@@ -102,7 +102,7 @@ def command(
 def _trend(paths: list[Path], out: Path) -> int:
     from ..harness.report import trend
     from ..harness.report.page import trend_page
-    from . import render, screen
+    from . import terminal
 
     made = trend.read(paths)
     for line in made.troubles:
@@ -110,7 +110,7 @@ def _trend(paths: list[Path], out: Path) -> int:
     if not made.devices:
         raise UsageError(f"report: --trend: no benchmark in {_named(paths)}")
     _write(out, trend_page(made))
-    screen.line(render.console(), made.headline, "bold")
+    terminal.line(terminal.console(), made.headline, "bold")
     return 0
 
 
@@ -144,18 +144,18 @@ def _named(paths: list[Path]) -> str:
 def _show(made: Report) -> None:
     """The verdict, and the two layers to look at."""
     from ..harness.report.words import against, digits
-    from . import render, screen
+    from . import terminal
 
-    out = render.console()
-    screen.line(out, made.headline, "bold red" if made.exit_code else "bold green")
+    out = terminal.console()
+    terminal.line(out, made.headline, "bold red" if made.exit_code else "bold green")
     if slow := made.slowest:
-        screen.line(out, f"  slowest beside torch: {slow.name}, {against(slow)}: {slow.who}")
+        terminal.line(out, f"  slowest beside torch: {slow.name}, {against(slow)}: {slow.who}")
     if rough := made.roughest:
         text = f"rms error {digits(rough.noise)} × the usual rounding: {rough.who}"
-        screen.line(out, f"  least accurate: {rough.name}, {text}")
+        terminal.line(out, f"  least accurate: {rough.name}, {text}")
     for failure in made.failures[:12]:
-        screen.line(out, f"  ✘ {failure.title}: {failure.status}: {failure.reason}", "red")
-    render.flush()
+        terminal.line(out, f"  ✘ {failure.title}: {failure.status}: {failure.reason}", "red")
+    terminal.flush()
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,13 +7,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
 from .cells import STYLE
-from .render import console, flush, plain_if_needed
 from .tables import brackets, case_table, set_table, totals, where
+from .terminal import console, flush, line, table
 
 if TYPE_CHECKING:
     from ..harness.records import Result
@@ -55,32 +52,6 @@ def show(report: Report) -> None:
     if report.single or report.failed:
         line(out, f"  repro: {report.repro}")
     flush()
-
-
-def line(out: Console, text: str, style: str = "") -> None:
-    """One paragraph: whole if piped, else wrapped with a hanging indent."""
-    text = plain_if_needed(text, out)
-    indent = len(text) - len(text.lstrip())
-    if not out.is_terminal or len(text) <= out.width:
-        out.print(Text(text, style), soft_wrap=not out.is_terminal)
-        return
-    out.print(Padding(Text(text.lstrip(), style), (0, 0, 0, indent)))
-
-
-def table(out: Console, made: Table) -> None:
-    """A table, indented; as wide as it needs to be if piped."""
-    if not (out.encoding or "").lower().startswith("utf"):
-        for column in made.columns:
-            column.header = plain_if_needed(column.header, out)
-            column._cells = [plain_if_needed(cell, out) for cell in column._cells]
-    for column in made.columns[1:]:  # a narrow terminal wraps the first column, never a number
-        cells = [column.header, *column.cells]
-        column.min_width = max(len(getattr(cell, "plain", cell)) for cell in cells)  # type: ignore[arg-type]
-    made.columns[0].no_wrap = False
-    made.columns[0].overflow = "fold"
-    if out.is_terminal and out.measure(made).maximum + 2 > out.width:
-        made.padding = (0, 1, 0, 0)
-    out.print(Padding(made, (0, 0, 0, 2), expand=False))
 
 
 def _case(out: Console, report: Report) -> None:

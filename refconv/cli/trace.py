@@ -70,7 +70,7 @@ def command(
     """Window, weights, products, sums and bias of one output; on a terminal, step by step."""
     from ..learn import trace as tracing
     from . import trace_keys
-    from .render import console, flush
+    from .terminal import console, flush
     from .trace_steps import Steps, index, run, write_page
 
     arrays = {name: _load(p) for name, p in (("input", x), ("weight", w), ("bias", b)) if p}
@@ -131,7 +131,7 @@ def _print(found: Trace, mismatch: Mismatch | None, threads: Any, code: bool, ou
     from rich.text import Text
 
     from ..learn.trace_show import heading, lines
-    from .render import PLAIN
+    from .terminal import PLAIN
     from .trace_steps import code_lines
 
     ascii_only = not (out.encoding or "").lower().startswith("utf")
