@@ -6,12 +6,16 @@ export const MOST_NUMBERS = 400;
 /** A value for two axes as Python writes it: 3, or (3, 5). */
 export const bothAxes = (v) => (v[0] === v[1] ? `${v[0]}` : `(${v[0]}, ${v[1]})`);
 
-/** A nested list of an array given by its shape and what stands at each place. */
-function nested(shape, at) {
+/** A nested list of an array given by its shape and what stands at each place: a line a plane. */
+function nested(shape, at, depth = 1) {
   if (!shape.length) return String(at());
   const [count, ...rest] = shape;
-  const parts = Array.from({ length: count }, (_, i) => nested(rest, (...more) => at(i, ...more)));
-  return `[${parts.join(", ")}]`;
+  const parts = Array.from({ length: count }, (_, i) =>
+    nested(rest, (...more) => at(i, ...more), depth + 1),
+  );
+  if (rest.length < 2) return `[${parts.join(", ")}]`;
+  const line = `\n${"    ".repeat(depth)}`;
+  return `[${line}${parts.join(`,${line}`)},\n${"    ".repeat(depth - 1)}]`;
 }
 
 /** Whether all of the layer's numbers are few enough to be written out. */
@@ -39,8 +43,8 @@ export function arrays({ problem: p, data }, make, random) {
   const wanted = [["x", [p.n, p.c, ...p.size], data.x]];
   if (!isPool(p)) wanted.push(["w", p.weightShape, data.w]);
   if (!isPool(p) && p.bias) wanted.push(["b", [p.k], data.b]);
-  return wanted.map(
-    ([name, shape, at]) => `${name} = ${isSmall(p) ? make(nested(shape, at)) : random(shape)}`,
+  return wanted.flatMap(([name, shape, at]) =>
+    `${name} = ${isSmall(p) ? make(nested(shape, at)) : random(shape)}`.split("\n"),
   );
 }
 

@@ -20,8 +20,9 @@ export function editor(page, context, which) {
   const { state, problem, plain, at } = context;
   const chosen = state.select;
   const other = which === "w" ? ["w", "b"] : ["x"];
+  const asked = which === "w" && !problem.bias ? "w.only" : which;
   if (!chosen || !other.includes(chosen.which) || !inRange(problem, chosen.which, chosen.at))
-    return el("p", { class: "editor" }, t(`edit.hint.${which}`));
+    return el("p", { class: "editor" }, t(`edit.hint.${asked}`));
   const place = chosen.which === "x" ? [at.n, ...chosen.at] : chosen.at;
   const value = plain[chosen.which](...place);
   const box = el("input", {
