@@ -196,12 +196,12 @@ def test_the_verifier_needs_numpy_alone(tmp_path):
             [sys.executable, "-c", block, *words], cwd=tmp_path, capture_output=True, text=True
         )
 
-    done = run("numpy_conv:conv2d")
+    done = run("numpy_conv")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("edge: 36 right, 0 wrong, 61 skipped")
     wrong = (tmp_path / "numpy_conv.py").read_text().replace("t * d for", "t * 1 for")
-    (tmp_path / "slip.py").write_text(wrong.replace("def conv2d", "def mine"))
-    done = run("slip:mine", "conv2d")
+    (tmp_path / "slip.py").write_text(wrong)
+    done = run("slip")
     assert done.returncode == 1
     assert "dilated: wrong: whole numbers: element" in done.stdout
 

@@ -1,9 +1,9 @@
 """Portable oracle packs: cases with what is needed to verify any implementation of them, in any
 language, in a few KB each.
 
-``verify`` is the format, and a verifier in one file that needs NumPy alone; ``make`` writes packs;
-``targets`` lets torch's functions, our backends and users' own be verified. The packs of this
-project are in ``bench/packs``.
+``verify`` is a verifier in one file that needs NumPy alone; ``make`` writes packs; ``targets`` lets
+torch's functions, our backends and users' own be verified. The packs of this project are in
+``bench/packs``, beside what describes their format.
 """
 
 from __future__ import annotations
