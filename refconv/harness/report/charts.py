@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import nan
 from statistics import geometric_mean, median
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,23 @@ def legend(axes: Axes, **where: Any) -> None:
         axes.legend(once.values(), once.keys(), fontsize=8, **where)
 
 
+class Dots:
+    """Points gathered by how they look, so that a chart has a few artists and not a thousand."""
+
+    def __init__(self) -> None:
+        self._points: dict[tuple[tuple[str, Any], ...], list[tuple[float, float]]] = {}
+
+    def add(self, x: float, y: float, mark: str, **look: Any) -> None:
+        """A point, by its mark, colour and label."""
+        self._points.setdefault((("marker", mark), *look.items()), []).append((x, y))
+
+    def draw(self, axes: Axes, **look: Any) -> None:
+        """Draw them all, look by look, in the order in which the looks came."""
+        for key, points in self._points.items():
+            xs, ys = zip(*points, strict=True)
+            axes.plot(xs, ys, linestyle="none", **dict(key), **look)
+
+
 def speed(timed: Sequence[Row], sheet: Sheet) -> list[Chart]:
     """Time over torch's, layer by layer, with its interval."""
     rows = [r for r in timed if r.ratio and r.backend != "torch"]
@@ -102,17 +120,22 @@ def speed(timed: Sequence[Row], sheet: Sheet) -> list[Chart]:
         return []
     at = {name: i for i, name in enumerate(layers)}
     made, axes = figure(7.6, 0.9 + 0.19 * len(layers))
+    dots = Dots()
+    bars: dict[str, tuple[list[float], list[float]]] = {}
     for r in rows:
         if r.name not in at or r.backend in READ:
             continue
         y = at[r.name] + {"strict": -0.16, "fast": 0.16}.get(r.accuracy, 0.0)
         colour = COLOUR[kind(r)]
-        if r.low and r.high:
-            axes.plot([r.low, r.high], [y, y], color=colour, linewidth=2, alpha=0.5,
-                      solid_capstyle="round")  # fmt: skip
+        if r.low and r.high:  # nan lifts the pen
+            xs, ys = bars.setdefault(colour, ([], []))
+            xs += [r.low, r.high, nan]
+            ys += [y, y, nan]
         label = {"both": "strict = fast"}.get(r.accuracy, r.accuracy or r.backend)
-        axes.plot([r.ratio or 1.0], [y], MARKS.get(r.accuracy, "o"), color=colour, markersize=4,
-                  label=label)  # fmt: skip
+        dots.add(r.ratio or 1.0, y, MARKS.get(r.accuracy, "o"), color=colour, label=label)
+    for colour, (xs, ys) in bars.items():
+        axes.plot(xs, ys, color=colour, linewidth=2, alpha=0.5, solid_capstyle="round")
+    dots.draw(axes, markersize=4)
     axes.axvline(1, color=COLOUR["torch"], linewidth=1)
     axes.set_xscale("log", base=2)
     plain(axes.xaxis)
@@ -135,12 +158,14 @@ def roofline(part: Part, sheet: Sheet) -> list[Chart]:
     if peak is None or not rows:
         return []
     made, axes = figure()
+    dots = Dots()
     for r in rows:
-        role, x, y = kind(r), r.flops / r.moved, r.flops / (r.ns or 1.0)
+        role = kind(r)
         face = "none" if role == "torch" else COLOUR[role]
-        axes.plot([x], [y], MARKS.get("torch" if role == "torch" else r.accuracy, "o"),
-                  color=COLOUR[role], markerfacecolor=face, markersize=4, alpha=0.8,
-                  label={"ours": "strict = fast"}.get(role, role))  # fmt: skip
+        mark = MARKS.get("torch" if role == "torch" else r.accuracy, "o")
+        dots.add(r.flops / r.moved, r.flops / (r.ns or 1.0), mark, color=COLOUR[role],
+                 markerfacecolor=face, label={"ours": "strict = fast"}.get(role, role))  # fmt: skip
+    dots.draw(axes, markersize=4, alpha=0.8)
     xs, knee = [r.flops / r.moved for r in rows], peak.fma / peak.copy
     low, high = min(xs) / 4, max(max(xs) * 1.6, 2 * knee)
     axes.plot([low, knee, high], [low * peak.copy / 1e9, peak.fma / 1e9, peak.fma / 1e9],
@@ -174,9 +199,10 @@ def accuracy(timed: Sequence[Row], sheet: Sheet) -> list[Chart]:
     if not rows:
         return []
     made, axes = figure()
+    dots = Dots()
     for r in rows[:POINTS]:
-        axes.plot([r.ratio or 1], [r.noise or 1], ".", color=COLOUR[kind(r)], alpha=0.35,
-                  markersize=5)  # fmt: skip
+        dots.add(r.ratio or 1.0, r.noise or 1.0, ".", color=COLOUR[kind(r)])
+    dots.draw(axes, alpha=0.35, markersize=5)
     groups: dict[str, list[Row]] = {}
     for r in rows:
         groups.setdefault(r.algorithm or r.backend, []).append(r)
@@ -231,13 +257,15 @@ def cost(timed: Sequence[Row], sheet: Sheet) -> list[Chart]:
     if len(rows) < 3:
         return []
     made, axes = figure()
+    dots = Dots()
     for r in rows:
         role = kind(r)
         label = {"ours": "strict = fast" if r.accuracy else "numba"}.get(role, role)
         label = "naive, im2col" if r.backend in READ else r.backend if role == "other" else label
         face = "none" if role == "torch" else COLOUR[role]
-        axes.plot([r.flops], [(r.ns or 0.0) / 1e6], MARKS.get(role, "o"), color=COLOUR[role],
-                  markerfacecolor=face, markersize=4, alpha=0.75, label=label)  # fmt: skip
+        dots.add(r.flops, (r.ns or 0.0) / 1e6, MARKS.get(role, "o"), color=COLOUR[role],
+                 markerfacecolor=face, label=label)  # fmt: skip
+    dots.draw(axes, markersize=4, alpha=0.75)
     ours = [r for r in rows if r.backend not in ("torch", *READ)]
     for r in sorted(ours, key=lambda r: -(r.ns or 0.0))[:NAMED]:
         axes.annotate(r.name, (r.flops, (r.ns or 0.0) / 1e6), xytext=(5, 4), fontsize=7,
