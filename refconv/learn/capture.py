@@ -14,6 +14,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -157,6 +158,8 @@ class _Recorder(TorchFunctionMode):
         self.found = Capture(())
         #: id of a tensor → what it is; the tensor is kept, lest another gets its id.
         self.known: dict[int, tuple[torch.Tensor, Array]] = {}
+        #: The memory that was written in place, and the last op that did.
+        self.written: dict[int, int] = {}
         self.found.inputs = tuple(self._learn(x, -1 - i) for i, x in enumerate(given))
 
     @contextmanager
@@ -223,7 +226,7 @@ class _Recorder(TorchFunctionMode):
         if result is None:
             result = func(*args, **kwargs)
         self.pending = None
-        made = _tensors(result)
+        made = args[:1] if name == "setitem" else _tensors(result)
         if not made:
             return result
         if name in ALIASES:
@@ -256,6 +259,8 @@ class _Recorder(TorchFunctionMode):
             for tensor in made:
                 self._learn(tensor, None, names)
             return
+        if op.name == "setitem" or op.name.endswith("_"):
+            self.written |= {_memory(tensor): op.index for tensor in made}
         op.outputs = tuple(self._learn(tensor, op.index) for tensor in made)
         self.found.ops.append(op)
 
@@ -263,10 +268,12 @@ class _Recorder(TorchFunctionMode):
         """What is known of a tensor."""
         if torch.nn.parameter.is_lazy(tensor):
             return Array((), "lazy")
-        found = self.known.get(id(tensor))
-        if found is None:
-            return Array(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
-        return found[1]
+        _, array = self.known.get(id(tensor), (tensor, None))
+        if array is None:
+            array = Array(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+        if array.source is None and self.written:  # a constant, through a view of which one wrote
+            array = replace(array, source=self.written.get(_memory(tensor)))
+        return array
 
     def _learn(
         self, tensor: torch.Tensor, source: int | None, names: tuple[str, ...] = ()
@@ -324,6 +331,11 @@ def _stay(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any
     rest = [args[0], *(arg for arg in args[1:] if isinstance(arg, keep))]
     rest = [rest[0], *(a.dtype if isinstance(a, torch.Tensor) else a for a in rest[1:])]
     return tuple(rest), {k: v for k, v in kwargs.items() if k == "dtype"}
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """What a tensor shares with its views."""
+    return tensor.untyped_storage()._cdata
 
 
 def _tensors(value: Any) -> tuple[torch.Tensor, ...]:

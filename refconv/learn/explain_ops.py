@@ -280,6 +280,13 @@ def _part(op: Op) -> Said:
     return Said(name, text, reads="pointwise" if inside else "unknown")
 
 
+def _assign(op: Op) -> Said:
+    """Numbers or constants put into what was there change no shape; another array is one more."""
+    given = any(isinstance(arg, Array) and arg.source is not None for arg in op.args[2:])
+    moved = given or op.args[0].source is None
+    return Said("x[…] = …", reads="unknown" if moved else "pointwise", quiet=not moved)
+
+
 def _matmul(op: Op) -> Said:
     arrays = op.arrays[-2:]
     a, b = (array.shape for array in arrays)
@@ -319,6 +326,7 @@ SAYS: dict[str, Callable[[Op], Said]] = {
     **dict.fromkeys(("getitem", "chunk", "split", "narrow", "select"), _part),
     **dict.fromkeys(("matmul", "bmm", "mm"), _matmul),
     "embedding": _embedding,
+    "setitem": _assign,
 }
 
 

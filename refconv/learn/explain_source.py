@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import copy
 import importlib
+import inspect
 import operator
 import re
 from collections.abc import Callable
@@ -111,11 +112,11 @@ def _from_zoo(text: str) -> Source:
 
 def _builder(library: str, name: str) -> Callable[[str], torch.nn.Module] | None:
     if library == "torchvision":
-        models = importlib.import_module("torchvision.models")
+        models = _zoo("torchvision.models")
         known = name in models.list_models()
-        build = lambda: models.get_model(name, weights=None)  # noqa: E731
+        build = lambda: _untrained(models.get_model_builder(name))  # noqa: E731
     else:
-        timm = importlib.import_module("timm")
+        timm = _zoo("timm")
         known = timm.is_model(name)
         build = lambda: timm.create_model(name, pretrained=False)  # noqa: E731
     if not known:
@@ -126,11 +127,32 @@ def _builder(library: str, name: str) -> Callable[[str], torch.nn.Module] | None
             with torch.device(device):
                 return build().eval()
         except Exception:
-            if device == "cpu":
-                raise
+            pass  # it cannot be made without numbers
+        try:
             return build().eval()
+        except Exception as error:
+            reason = modelfile.first_line(error)
+            raise UsageError(f"{library}:{name} cannot be built: {reason}") from error
 
     return make
+
+
+def _untrained(builder: Callable[..., Any]) -> Any:
+    """A model of torchvision without weights; a detector's backbone has weights of its own."""
+    kinds = inspect.signature(builder).parameters
+    return builder(**{name: None for name in ("weights", "weights_backbone") if name in kinds})
+
+
+def _zoo(module: str) -> Any:
+    """A zoo's module; one that was built for another torch fails in ways of its own."""
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        raise UnavailableError(
+            f"{module.partition('.')[0]} is installed but cannot be imported with torch "
+            f"{torch.__version__} ({modelfile.first_line(error)}): install the release that was "
+            "made for this torch"
+        ) from error
 
 
 def _known(text: str) -> str:

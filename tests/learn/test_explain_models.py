@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -346,3 +347,62 @@ def test_torchvision_and_timm_are_asked_where_they_are(monkeypatch):
     assert rc.explain("timm:tiny", "3x8x8").rows.params == 112
     with pytest.raises(UnavailableError, match="torchvision is not installed here"):
         rc.explain("torchvision:resnet18", "3x8x8")
+
+
+def _zoo_of_one(monkeypatch, builder):
+    """A torchvision with one model in it."""
+    made = types.ModuleType("torchvision.models")
+    made.list_models = lambda: ["one"]
+    made.get_model_builder = lambda name: builder
+    monkeypatch.setattr(explain_source, "find_spec", lambda name: name == "torchvision" or None)
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.models", made)
+
+
+def test_a_detector_of_torchvision_is_built_without_any_weights(monkeypatch):
+    def one(*, weights="COCO", weights_backbone="IMAGENET", progress=True):
+        assert (weights, weights_backbone, progress) == (None, None, True)
+        return nn.Sequential(nn.Conv2d(3, 4, 3))
+
+    _zoo_of_one(monkeypatch, one)
+    assert rc.explain("torchvision:one", "3x8x8").rows.params == 112
+
+
+def test_a_zoo_that_fails_says_so_in_a_line(monkeypatch, capsys):
+    def one(*, weights=None):
+        raise OSError("no network")
+
+    _zoo_of_one(monkeypatch, one)
+    assert main(["explain", "torchvision:one", "--in", "3x8x8"]) == 2
+    assert "torchvision:one cannot be built: OSError: no network" in capsys.readouterr().err
+
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    assert main(["explain", "torchvision:one", "--in", "3x8x8"]) == 3
+    assert "torchvision is installed but cannot be imported with torch" in capsys.readouterr().err
+
+
+class Canvas(nn.Module):
+    """The picture is put on a canvas, as detectors do, and as slow padding does."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x):
+        large = torch.zeros(x.shape[0], 3, 12, 12)
+        for image, place in zip(x, large, strict=True):
+            place[:, 2:10, 2:10].copy_(image)
+        y = self.a(large)
+        y[:, 0] = 0
+        again = x.new_zeros(y.shape)
+        again[:, 1:] = y[:, 1:]
+        return self.b(again)
+
+
+def test_what_is_written_in_place_comes_from_the_input():
+    found = rc.explain(Canvas(), "3x8x8", macs=True).rows
+    assert found.macs == 10 * 10 * (27 * 8 + 8 * 4)
+    names = [row.name for row in found.shown]
+    assert names[-4:] == ["conv2d", "getitem", "setitem", "conv2d"]
+    assert [row.op for row in found.all if row.quiet] == ["x[…] = …"]
+    assert found.shown[-1].reads == (found.shown[-2].number,)
