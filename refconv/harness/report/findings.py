@@ -30,6 +30,7 @@ class Failure:
         where: ``file:line`` of its record.
         diagnosis: what probably is wrong, where that was found out.
         repro: a command or a script; ``script``: whether it is the latter.
+        target: the function that was checked, as it was named.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Failure:
     diagnosis: str = ""
     repro: str = ""
     script: bool = False
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ class Report:
                 where = f"{part.path}:{row.line}"
                 found.append(
                     Failure(title, row.status, row.reason, where, part.path, row.line,
-                            row.hint, repro)
+                            row.hint, repro, target=part.target)
                 )  # fmt: skip
         return found
 
@@ -197,7 +199,7 @@ class Report:
 
 
 def _of_report(path: Path, report: Any) -> list[Failure]:
-    """The fault that a check found, and the failing calls behind it."""
+    """The fault that a check found."""
     first = Failure(
         f"{report.name} as {report.op} on {report.device}",
         report.verdict,
@@ -208,6 +210,7 @@ def _of_report(path: Path, report: Any) -> list[Failure]:
         report.diagnosis,
         report.repro,
         script=True,
+        target=report.name,
     )
     return [first]
 

@@ -1,27 +1,36 @@
 """The report as SARIF 2.1.0, which code hosts show beside the code: a result a failure, at the line
-of its record.
+of the checked function where its file is here, else at the line of its record.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from .findings import Failure, Report
 
-#: Status → what it says; a rule of the tool.
+#: Status → its rule's name, what it says, and what to do.
 RULES = {
-    "wrong": "A result that no legal arithmetic gives",
-    "suspect": "An error inside the proof, but beyond the usual rounding",
-    "error": "A call that raised",
-    "doubt": "The two references disagree",
-    "nothing ran": "Not one call went through",
-    "crashed": "The process ended",
-    "hung": "A call that did not come back",
-    "given up": "Tried several times, never done",
-}
+    "wrong": ("Wrong", "A result that no legal arithmetic gives.",
+              "Run the repro in the message: it names the element, what it is and must be."),
+    "suspect": ("Suspect", "An error inside the proof, but beyond the usual rounding.",
+                "Look for a narrower dtype or a lossy algorithm on the way; or declare it."),
+    "error": ("Error", "A call that raised.",
+              "Run the repro in the message: torch takes the same arguments."),
+    "doubt": ("Doubt", "The two references disagree.",
+              "This is a fault of refconv's or torch's, not of the function: please report it."),
+    "nothing ran": ("NothingRan", "Not one call went through.",
+                    "The reasons are in the message: usually arguments that are not taken."),
+    "crashed": ("Crashed", "The process ended.",
+                "Run the repro in the message under a debugger: memory was probably overrun."),
+    "hung": ("Hung", "A call that did not come back.",
+             "Run the repro in the message, and look where it waits."),
+    "given up": ("GivenUp", "Tried several times, never done.",
+                 "Run the case of the message alone."),
+}  # fmt: skip
 WARNINGS = ("suspect", "doubt")
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -30,18 +39,14 @@ def sarif(report: Report) -> str:
     """The document."""
     from ... import __version__
 
-    rules = list(RULES)
-    results = [_result(failure, rules) for failure in report.failures]
+    results = [_result(failure) for failure in report.failures]
     notes = [{"level": "warning", "message": {"text": line}} for line in report.notes]
     run: dict[str, Any] = {
         "tool": {
             "driver": {
                 "name": "refconv",
                 "version": __version__,
-                "rules": [
-                    {"id": _id(name), "shortDescription": {"text": text}}
-                    for name, text in RULES.items()
-                ],
+                "rules": [_rule(status) for status in RULES],
             }
         },
         "results": results,
@@ -52,15 +57,23 @@ def sarif(report: Report) -> str:
 
 
 def _id(status: str) -> str:
-    """``given up`` → ``refconv/given-up``."""
-    return f"refconv/{status.replace(' ', '-')}"
+    """``given up`` → ``refconv-given-up``."""
+    return f"refconv-{status.replace(' ', '-')}"
 
 
-def _result(f: Failure, rules: list[str]) -> dict[str, Any]:
+def _rule(status: str) -> dict[str, Any]:
+    name, says, advice = RULES[status]
+    text = {"text": says}
+    return {"id": _id(status), "name": name, "shortDescription": text, "fullDescription": text,
+            "help": {"text": advice}}  # fmt: skip
+
+
+def _result(f: Failure) -> dict[str, Any]:
     text = f"{f.title}: {f.status}: {f.reason}"
     text += f"\n\n{f.diagnosis}" if f.diagnosis else ""
     text += f"\n\nAgain:\n{f.repro}" if f.repro else ""
-    place = {"artifactLocation": {"uri": _uri(f.path)}, "region": {"startLine": max(f.line, 1)}}
+    path, line = _function(f.target) or (f.path, max(f.line, 1))
+    place = {"artifactLocation": {"uri": _uri(path)}, "region": {"startLine": line}}
     key = sha256(f"{f.title} {f.status}".encode()).hexdigest()[:32]
     found: dict[str, Any] = {
         "ruleId": _id(f.status),
@@ -69,9 +82,20 @@ def _result(f: Failure, rules: list[str]) -> dict[str, Any]:
         "locations": [{"physicalLocation": place}],
         "partialFingerprints": {"refconv/v1": key},
     }
-    if f.status in rules:
-        found["ruleIndex"] = rules.index(f.status)
+    if f.status in RULES:
+        found["ruleIndex"] = list(RULES).index(f.status)
     return found
+
+
+def _function(target: str) -> tuple[Path, int] | None:
+    """File and line of ``file.py:function``; None where that file is not here."""
+    name, _, function = target.rpartition(":")
+    path = Path(name)
+    if path.suffix != ".py" or not path.is_file():
+        return None
+    pattern = re.compile(rf"\s*(def|class)\s+{re.escape(function)}\b|{re.escape(function)}\s*=")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return path, next((n for n, line in enumerate(lines, 1) if pattern.match(line)), 1)
 
 
 def _uri(path: Path) -> str:
