@@ -14,7 +14,8 @@ from typing import Any
 
 from . import notation_miopen_pool
 from .errors import UsageError
-from .notation import Problem, build, integer, near
+from .notation import Problem, build
+from .notation_miopen_options import Options
 
 _DTYPES = {
     "conv": "float32",
@@ -60,9 +61,9 @@ _SKIPPED = {
     "tensor_vect": "Z", "vector_length": "L",
 }
 # fmt: on
-_LONG = {short: name for name, (short, _) in _OPTIONS.items()}
-_LONG |= {short: name for name, short in _SKIPPED.items()}
+_OLD = {"conv_stride_0": "conv_stride_h", "conv_stride_1": "conv_stride_w"}
 _EXAMPLE = "'MIOpenDriver conv -n 1 -c 6 -H 14 -W 14 -k 16 -y 5 -x 5'"
+_READER = Options(_OPTIONS, _SKIPPED, _OLD, _EXAMPLE)
 
 
 def looks_like(text: str) -> bool:
@@ -100,7 +101,7 @@ def parse(text: str, *, dtype: str = "float32") -> Problem:
             f"MIOpenDriver: refconv reads {', '.join(known)}, got {what!r} in {text!r}; e.g. "
             f"{_EXAMPLE}"
         )
-    options = _read(text, words[1:])
+    options = _READER.read(text, words[1:])
     rank = options["spatial_dim"]
     if rank not in (2, 3):
         raise UsageError(f"MIOpenDriver: spatial_dim must be 2 or 3, got {rank} in {text!r}")
@@ -133,32 +134,6 @@ def parse(text: str, *, dtype: str = "float32") -> Problem:
     }
     op = f"conv{'_transpose' if transposed else ''}{rank}d"
     return build(op, tensors, arguments, dtype if words[0] == "conv" else _DTYPES[words[0]])
-
-
-def _read(text: str, words: list[str]) -> dict[str, Any]:
-    """Every option's value, the driver's default where the line has none."""
-    options = {name: default for name, (_, default) in _OPTIONS.items()}
-    old = {"conv_stride_0": "conv_stride_h", "conv_stride_1": "conv_stride_w"}
-    for at in range(0, len(words), 2):
-        given = words[at]
-        name = given[2:] if given.startswith("--") else _LONG.get(given.removeprefix("-"), "")
-        name = old.get(name, name)
-        if not given.startswith("-") or name not in {*_OPTIONS, *_SKIPPED}:
-            known = [f"--{option}" for option in _OPTIONS]
-            raise UsageError(
-                f"MIOpenDriver: {given!r} in {text!r} is not an option{near(given, known)}; e.g. "
-                f"{_EXAMPLE}"
-            )
-        if at + 1 == len(words):
-            raise UsageError(f"MIOpenDriver: {given} has no value in {text!r}; e.g. {_EXAMPLE}")
-        value = words[at + 1]
-        if name in _OPTIONS:
-            is_text = name in ("mode", "pad_mode")
-            options[name] = value if is_text else integer(value, f"MIOpenDriver: {given}")
-    for name, value in options.items():
-        if isinstance(value, int) and value < 0:
-            raise UsageError(f"MIOpenDriver: --{name} must be at least 0, got {value} in {text!r}")
-    return options
 
 
 def _padding(options: dict[str, Any], axes: str, transposed: bool) -> tuple[int, ...]:

@@ -11,10 +11,12 @@ Source: MIOpen, driver/pool_driver.hpp; the sizes of the output: src/pooling.cpp
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 from .errors import UsageError
-from .notation import Problem, build, integer, near, shape
+from .notation import Problem, build, shape
+from .notation_miopen_options import Options
 
 DTYPES = {"pool": "float32", "poolfp16": "float16"}
 _OPTIONS: dict[str, tuple[str, Any]] = {
@@ -42,10 +44,9 @@ _SKIPPED = {
     "wall": "w", "print": "P", "index_type": "I", "out_channels": "k",
 }
 # fmt: on
-_LONG = {short: name for name, (short, _) in _OPTIONS.items() if short}
-_LONG |= {short: name for name, short in _SKIPPED.items()}
 _OLD = {"pool_stride_1": "pool_stride_h", "pool_stride_0": "pool_stride_w"}
 _EXAMPLE = "'MIOpenDriver pool -n 1 -c 64 -H 112 -W 112 -y 3 -x 3 -u 2 -v 2 -p 1 -q 1 -m max'"
+_READER = Options(_OPTIONS, _SKIPPED, _OLD, _EXAMPLE)
 
 
 def parse(text: str, words: list[str], dtype: str = "float32") -> Problem:
@@ -63,7 +64,10 @@ def parse(text: str, words: list[str], dtype: str = "float32") -> Problem:
         >>> parse("", "pool -n 1 -c 64 -H 112 -W 112 -u 2 -v 2 -p 1 -q 1".split()).output_shape
         (1, 64, 56, 56)
     """
-    options = _read(text, words[1:])
+    for at, (given, value) in enumerate(pairwise(words)):
+        if given in ("-W", "--in_w") and re.fullmatch(r"\d+(x\d+)+(,\w+)?", value):
+            words[at] = "--input"
+    options = _READER.read(text, words[1:])
     x = _input(options)
     axes = "dhw"[5 - len(x) :]
     kernel, stride = _each(options, "win", axes), _each(options, "pool_stride", axes)
@@ -103,27 +107,3 @@ def _input(options: dict[str, Any]) -> tuple[int, ...]:
 
 def _each(options: dict[str, Any], name: str, axes: str) -> tuple[int, ...]:
     return tuple(options[f"{name}_{a}"] for a in axes)
-
-
-def _read(text: str, words: list[str]) -> dict[str, Any]:
-    """Every option's value, the driver's default where the line has none."""
-    options = {name: default for name, (_, default) in _OPTIONS.items()}
-    for at in range(0, len(words), 2):
-        given = words[at]
-        name = given[2:] if given.startswith("--") else _LONG.get(given.removeprefix("-"), "")
-        name = _OLD.get(name, name)
-        if not given.startswith("-") or name not in {*_OPTIONS, *_SKIPPED}:
-            known = [f"--{option}" for option in _OPTIONS]
-            raise UsageError(
-                f"MIOpenDriver: {given!r} in {text!r} is not an option of pool"
-                f"{near(given, known)}; e.g. {_EXAMPLE}"
-            )
-        if at + 1 == len(words):
-            raise UsageError(f"MIOpenDriver: {given} has no value in {text!r}; e.g. {_EXAMPLE}")
-        value = words[at + 1]
-        if name == "in_w" and re.fullmatch(r"\d+(x\d+)+(,\w+)?", value):
-            name = "input"
-        if name in _OPTIONS:
-            is_text = name in ("mode", "pad_mode", "input")
-            options[name] = value if is_text else integer(value, f"MIOpenDriver: {given}")
-    return options

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..harness.records import Bench, Ceilings, Environment
+from ..harness.report.words import three
 from . import bench_tables, terminal
-from .cells import STYLE, geomean, three
+from .cells import STYLE, geomean
 
 FAILED = ("wrong", "suspect", "error", "doubt")
 #: What the second mean leaves out: there torch is so slow that nothing else would show.

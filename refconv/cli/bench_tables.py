@@ -9,7 +9,8 @@ from rich.text import Text
 
 from ..harness.records import Bench, Ceilings
 from ..harness.regret import RIGHT, regrets
-from .cells import STYLE, geomean, three
+from ..harness.report.words import three
+from .cells import STYLE, geomean
 from .tables import grid
 
 Key = tuple[str, str, str]

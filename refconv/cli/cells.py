@@ -1,4 +1,4 @@
-"""What a cell of a table says: times, statuses, the check that stands for a row."""
+"""What a cell of a table says: statuses, the check that stands for a row, means."""
 
 from __future__ import annotations
 
@@ -17,11 +17,6 @@ STYLE = {
     "doubt": "bold yellow",
     "skipped": "dim",
 }
-
-
-def three(x: float) -> str:
-    """Three significant digits, without an exponent."""
-    return f"{x:.2f}" if x < 9.995 else f"{x:.1f}" if x < 99.95 else f"{x:,.0f}"
 
 
 def status_text(row: Result) -> Text:

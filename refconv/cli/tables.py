@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..harness.records import DISTANCE, PROPAGATED, Check, Result
-from ..harness.report.words import duration
-from .cells import STYLE, geomean, status_text, three, worst
+from ..harness.report.words import duration, three
+from .cells import STYLE, geomean, status_text, worst
 
 if TYPE_CHECKING:
     from .render import Report

@@ -41,9 +41,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    made.filters |= {
-        "duration": words.duration, "digits": words.digits, "name": words.name, "svg": raw
-    }  # fmt: skip
+    made.filters |= {"duration": words.duration, "digits": words.digits, "svg": raw}
     return made
 
 

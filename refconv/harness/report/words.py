@@ -29,14 +29,17 @@ def digits(x: float | None) -> str:
     """
     if x is None:
         return "–"
-    if abs(x) < 1 or abs(x) >= 1e7:
-        return f"{x:.3g}"
+    return f"{x:.3g}" if abs(x) < 1 or abs(x) >= 1e7 else three(x)
+
+
+def three(x: float) -> str:
+    """Three significant digits of a number from 1 on, two places of one below; no exponent.
+
+    Example:
+        >>> three(0.0123), three(1.234), three(123456.0)
+        ('0.01', '1.23', '123,456')
+    """
     return f"{x:.2f}" if abs(x) < 9.995 else f"{x:.1f}" if abs(x) < 99.95 else f"{x:,.0f}"
-
-
-def name(row: Any) -> str:
-    """The layer, with its way where that is not the usual one."""
-    return row.name
 
 
 def against(row: Any) -> str:
