@@ -1,5 +1,7 @@
 """torch's own samples and error inputs (OpInfo) for the whole family: every sample and dtype that
-an OpInfo lists for the CPU, values and gradients, on im2col and numba. No sample is left out.
+an OpInfo lists for the CPU, values and gradients, on im2col and numba. No sample is left out; of an
+op with hundreds of them (pooling) each sample takes turns: a dtype on one backend, the next dtype
+on the other. ``REFCONV_TESTS=thorough`` takes every sample in every dtype on both.
 
 fold and lp_pool have no OpInfo; test_against_torch draws their problems. ``unfold`` without
 nn.functional is Tensor.unfold, a view, and fractional_max_pool is not in the family.
@@ -19,9 +21,12 @@ import refconv.functional as F
 from refconv import guard
 from refconv.errors import RefconvError
 
+from ..conftest import PROFILE
 from . import bounds
 
 BACKENDS = ("im2col", "numba")
+#: More samples than this take turns.
+MANY = 100
 FAMILY = (
     "conv", "conv_transpose", "max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool",
     "max_unpool", "lp_pool",
@@ -50,7 +55,10 @@ def samples(name: str, dtype: torch.dtype) -> list:
     for later; on the CPU's generator alone, samples are the same and come ten times as fast.
     """
     op = OPS[name]
-    with mock.patch.object(torch, "manual_seed", torch.default_generator.manual_seed):
+    seed = mock.patch.object(torch, "manual_seed", torch.default_generator.manual_seed)
+    # The name of the calling test, for a message of torch's own: a walk through the whole stack.
+    caller = mock.patch("torch.testing._internal.common_utils.extract_test_fn", lambda: None)
+    with seed, caller:
         return list(op.sample_inputs("cpu", dtype, requires_grad=False))
 
 
@@ -73,11 +81,13 @@ def test_samples(name: str, dtype: torch.dtype) -> None:
     differentiable = dtype in OPS[name].supported_backward_dtypes("cpu")
     for number, sample in enumerate(every):
         what = f"{name} {dtype} sample {number} {sample.summary()}"
-        compare(what, name, sample, differentiable)
+        turns = PROFILE != "thorough" and len(every) > MANY
+        turn = (number + ROWS.index((name, dtype))) % len(BACKENDS)
+        compare(what, name, sample, differentiable, BACKENDS[turn:][:1] if turns else BACKENDS)
 
 
-def compare(what, name, sample, differentiable):
-    """One sample: values and gradients of torch, and of refconv on every backend."""
+def compare(what, name, sample, differentiable, backends):
+    """One sample: values and gradients of torch, and of refconv on these backends."""
     given = [sample.input, *sample.args]
     slots = [i for i, v in enumerate(given) if isinstance(v, torch.Tensor)]
     arrays = [given[i] for i in slots]
@@ -110,7 +120,7 @@ def compare(what, name, sample, differentiable):
         most = cells(name, sample.input, sample.args, sample.kwargs)
         answer, gradients = bounds.answers(first, arrays, gy, most, 2 if most > 1 else 0, moves)
 
-    for backend in BACKENDS:
+    for backend in backends:
         where = f"{what} on {backend}"
         leaves = [t.detach().requires_grad_(differentiable and bounds.is_real(t)) for t in arrays]
         with guard.checked():
