@@ -57,7 +57,7 @@ def samples(name: str, dtype: torch.dtype) -> list:
     op = OPS[name]
     seed = mock.patch.object(torch, "manual_seed", torch.default_generator.manual_seed)
     # The name of the calling test, for a message of torch's own: a walk through the whole stack.
-    caller = mock.patch("torch.testing._internal.common_utils.extract_test_fn", lambda: None)
+    caller = mock.patch("torch.testing._internal.common_utils.extract_test_fn", return_value=None)
     with seed, caller:
         return list(op.sample_inputs("cpu", dtype, requires_grad=False))
 
