@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..notation import Problem
 from ..problem import Size
 from . import receptive
 from .captured import Array, Capture, Op
@@ -27,6 +28,7 @@ class Row:
         field: what one cell of its output sees of the model's first input.
         reads: the rows it reads; 0 is the input.
         quiet: an activation, dropout or the like: it leaves the shape as it is.
+        problem: of a convolution or pooling; else None.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Row:
     reads: tuple[int, ...]
     quiet: bool
     notes: tuple[str, ...] = ()
+    problem: Problem | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The row for JSON."""
@@ -140,6 +143,7 @@ def rows(found: Capture, batched: bool) -> Rows:
                 reads=reads,
                 quiet=s.quiet and not params,
                 notes=tuple(notes),
+                problem=s.problem,
             )
         )
         if s.quiet and params:  # PReLU and the like: a row after all

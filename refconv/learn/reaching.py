@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import Any
 
 from ..errors import UsageError
-from ..notation import shape
+from ..notation import Problem, shape
 from .arithmetic import Axis, axes
-from .layers import layers
+from .layers import layers, model
 from .shown import Shown
 
 
@@ -66,7 +66,8 @@ def sizes_reaching(chain: Any, out: Any) -> Sizes:
     """The input sizes from which a chain of layers reaches the size ``out``.
 
     Args:
-        chain: as ``layers.layers`` takes it; layers without windows are passed over, and what comes
+        chain: as ``layers.layers`` takes it, or a model whose layers stand one behind the other
+            (``lenet``, ``file.py:Class``); layers without windows are passed over, and what comes
             behind a flattening is left out.
         out: one size, or one an axis.
 
@@ -79,17 +80,14 @@ def sizes_reaching(chain: Any, out: Any) -> Sizes:
         (32, 33, 34, 35)
     """
     names, steps = [], []
-    for layer in layers(chain):
-        if layer.op == "global":
-            break
-        if not isinstance(layer.op, str):
-            names.append(layer.text)
-            steps.append(axes(layer.op))
-            if any(axis.rule in ("adaptive", "given", "fold") for axis in steps[-1]):
-                raise UsageError(
-                    f"{layer.text} gives its size whatever the input's is: leave it, and what "
-                    "comes behind it, out"
-                )
+    for name, problem in _windows(chain):
+        names.append(name)
+        steps.append(axes(problem))
+        if any(axis.rule in ("adaptive", "given", "fold") for axis in steps[-1]):
+            raise UsageError(
+                f"{name} gives its size whatever the input's is: leave it, and what comes behind "
+                "it, out"
+            )
     if not steps:
         raise UsageError("the chain has no layer that changes sizes")
     rank = len(steps[0])
@@ -116,6 +114,29 @@ def sizes_reaching(chain: Any, out: Any) -> Sizes:
             for paths in found
         ),
     )
+
+
+def _windows(chain: Any) -> Iterator[tuple[str, Problem]]:
+    """The layers with windows, up to where no positions are left, and their names."""
+    found = model(chain)
+    if found is None:
+        for layer in layers(chain):
+            if layer.op == "global":
+                return
+            if not isinstance(layer.op, str):
+                yield layer.text, layer.op
+        return
+    before = 0
+    for row in found.shown:
+        if row.reads != (before,):
+            raise UsageError(
+                f"row {row.number}, {row.op}, does not follow the one before: no chain"
+            )
+        before = row.number
+        if row.problem is not None:
+            yield row.op, row.problem
+        elif row.input != row.output:
+            return
 
 
 def _reaching(column: Sequence[Axis], goal: int) -> Iterator[list[Axis]]:

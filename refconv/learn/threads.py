@@ -17,7 +17,7 @@ from .. import dispatch, memory
 from ..backends import _cuda_access_log as access_log
 from ..backends import require
 from ..backends._cuda_access_log import NOBODY, WRITE, Log
-from ..backends._cuda_emulator import EmulatorError
+from ..backends._cuda_emulator import BuildError, EmulatorError
 from ..backends._cuda_launch import ARRAYS, Launch
 from ..errors import UnsupportedError, UsageError
 from ..notation import near
@@ -131,7 +131,7 @@ def _run(problem: Any, step: str, arrays: dict[str, np.ndarray], trace: Trace) -
             last = access_log.logged(launch, addresses, sizes, watched=watched) or last
             if launches[i + 1 :]:  # those behind need all that this one writes, not some blocks'
                 call.choice.backend.execute([launch], addresses, result)
-    except EmulatorError as error:
+    except (BuildError, EmulatorError) as error:
         raise UnsupportedError(f"trace --kernel: cuda:{step}: {error}") from None
     if last is None:
         raise UnsupportedError(f"trace --kernel: cuda:{step} writes this output unlogged")

@@ -63,6 +63,7 @@ def test_which_inputs_reach_five_after_lenet():
     ]  # fmt: skip
     assert json.loads(found.to_json())["axes"] == [[32, 33, 34, 35]]
     assert sizes_reaching(LENET, (5, 5)).sizes == found.sizes
+    assert sizes_reaching("lenet", 5).paths == found.paths  # a model, by its name
     assert sizes_reaching(LENET, (5, 6)).sizes == ((32, 33, 34, 35), (36, 37, 38, 39))
 
 
@@ -81,6 +82,8 @@ def test_chains_without_an_answer_are_refused():
         sizes_reaching(["nn.Conv2d(3,3,3)", torch.nn.AdaptiveAvgPool2d(2)], 2)
     with pytest.raises(UsageError, match="no layer that changes sizes"):
         sizes_reaching("nn.ReLU()", 2)
+    with pytest.raises(UsageError, match="does not follow the one before"):
+        sizes_reaching("inception", 2)
     with pytest.raises(UsageError, match="out must be one size or 2"):
         sizes_reaching("nn.Conv2d(3,3,3)", (2, 2, 2))
     for numbers, name in (((0, 1), "size"), ((4, 0), "out"), ((4, 1, 0), "layers")):
