@@ -24,7 +24,7 @@ OUTSIDE = """() => {
   }
   return found;
 }"""
-#: Words, and the lightest contrast between a text and what is behind it.
+#: Words, and the least contrast of a text, and of a chart's marks, with what is behind it.
 CONTRAST = """() => {
   const light = (c) => { const v = c.match(/[\\d.]+/g).slice(0, 3).map((x) => {
     const y = x / 255; return y <= 0.03928 ? y / 12.92 : ((y + 0.055) / 1.055) ** 2.4; });
@@ -32,16 +32,23 @@ CONTRAST = """() => {
   const back = (n) => { for (; n; n = n.parentElement) { const c = getComputedStyle(n);
     if (!/, 0\\)|transparent/.test(c.backgroundColor)) return c.backgroundColor; }
     return 'rgb(255, 255, 255)'; };
-  let least = [99, ''];
-  for (const node of document.querySelectorAll('h1, h2, p, td, th, dt, dd, svg text, pre')) {
-    if (!node.textContent.trim()) continue;
-    const style = getComputedStyle(node), svg = node.closest('svg');
-    const a = light(svg ? style.fill : style.color);
-    const b = light(back(svg ? svg.parentElement : node));
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < least[0]) least = [ratio, `${node.tagName} ${node.textContent.slice(0, 40)}`];
+  const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  let text = [99, ''], mark = [99, ''];
+  for (const node of document.querySelectorAll('body *')) {
+    const svg = node.closest('svg'), style = getComputedStyle(node);
+    const behind = () => light(back(svg ? svg.parentElement : node));
+    if ([...node.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())
+        && !node.matches('script, style, title')) {
+      const found = ratio(light(svg ? style.fill : style.color), behind());
+      if (found < text[0]) text = [found, `${node.tagName} ${node.textContent.slice(0, 40)}`];
+    } else if (node.matches('use')) {
+      const colour = style.fill === 'none' || style.fillOpacity === '0' ? style.stroke : style.fill;
+      if (colour === 'none') continue;
+      const found = ratio(light(colour), behind());
+      if (found < mark[0]) mark = [found, `a mark of ${colour}`];
+    }
   }
-  return least;
+  return { text, mark };
 }"""
 
 
@@ -81,8 +88,10 @@ def test_every_width_in_the_light_and_in_the_dark(browser, pages, name, scheme):
     for width in (360, 768, 1440):
         opened.tab.set_viewport_size({"width": width, "height": 900})
         assert opened.tab.evaluate(OUTSIDE) == [], width
-    ratio, where = opened.tab.evaluate(CONTRAST)
-    assert ratio >= 4.5, where
+    least = opened.tab.evaluate(CONTRAST)
+    for what, enough in (("text", 4.5), ("mark", 3.0)):  # WCAG 2.2, 1.4.3 and 1.4.11
+        ratio, where = least[what]
+        assert ratio >= enough, where
     opened.close()
 
 
@@ -105,8 +114,23 @@ def test_the_table_sorts_and_filters(browser, pages):
         assert len(found) > 100
         assert found == sorted(found, reverse=down)
     assert head.locator("..").get_attribute("aria-sort") == "descending"
-    tab.fill("#filter", "winograd lenet")
+    tab.fill("#filter", "winograd rn_")
     shown = tab.evaluate(f"{column}.map((r) => r.textContent.toLowerCase())")
-    assert all("winograd" in text and "lenet" in text for text in shown)
+    assert 0 < len(shown) < len(found)
+    assert all("winograd" in text and "rn_" in text for text in shown)
     assert tab.inner_text("#count").startswith(f"{len(shown)} of ")
+    opened.close()
+
+
+@pytest.mark.parametrize("card", ["#slowest", "#roughest", "#longest"])
+def test_a_card_leads_to_its_layer(browser, pages, card):
+    """To the table, which then shows that layer's rows."""
+    opened = Tab(browser, pages["report"], viewport={"width": 1440, "height": 900})
+    tab = opened.tab
+    name = tab.inner_text(f"{card} .big")
+    tab.click(card)
+    rows = tab.locator("#table tbody tr:visible")
+    assert rows.count() > 0
+    assert all(name in text for text in rows.all_inner_texts())
+    assert tab.locator("#table h2").bounding_box()["y"] < 100
     opened.close()

@@ -6,7 +6,6 @@ import sys
 import tracemalloc
 from html import unescape
 from pathlib import Path
-from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import msgspec
@@ -15,7 +14,7 @@ import pytest
 from refconv import cli
 from refconv.harness import records as kept
 from refconv.harness.records import Bench, Ceilings, Check, Environment, Result, Timing, encode
-from refconv.harness.report import charts, findings, page, reading, schema, summary, trend
+from refconv.harness.report import findings, page, reading, schema, summary, trend
 from refconv.harness.report.junit import junit
 from refconv.harness.report.markdown import markdown
 from refconv.harness.report.sarif import sarif
@@ -258,21 +257,6 @@ def test_the_page_says_first_what_matters_and_loads_nothing(report):
     assert "default-src 'none'" in unescape(html)
     assert "<text" in html, "text is text"
     assert not re.search(r"#0102[0-9a-f]{2}", html), "a colour that is no variable"
-
-
-def test_the_chart_of_speed_has_each_row_at_its_layer(report):
-    """Three layers, the slowest on top; a mark a row, and the pen lifted between the intervals."""
-    pytest.importorskip("matplotlib")
-    drawn = []
-    sheet = SimpleNamespace(inline=lambda figure, about: drawn.append(figure) or "")
-    timed = [r for r in report.rows if r.ns]
-    charts.speed(timed, sheet)
-    (axes,) = drawn[0].axes
-    bars, dots, one = axes.lines
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["quick", "rough", "slow"]
-    assert sorted(zip(*dots.get_data(), strict=True)) == [(0.5, -0.16), (0.8, 0.84), (1.9, 1.84)]
-    assert [str(x) for x in bars.get_xdata()].count("nan") == 3
-    assert one.get_xdata() == [1, 1]
 
 
 def test_a_missing_extra_is_one_line(files, monkeypatch, capsys, tmp_path):

@@ -11,6 +11,7 @@ from math import nan
 from statistics import geometric_mean, median
 from typing import TYPE_CHECKING, Any
 
+from . import labels
 from .findings import READ, Report
 from .rows import Row
 from .summary import Part
@@ -211,15 +212,13 @@ def accuracy(timed: Sequence[Row], sheet: Sheet) -> list[Chart]:
     if peers:
         means["torch"] = (1.0, median(peers))
     edge = frontier(means)
-    for i, (name, (x, y)) in enumerate(sorted(means.items(), key=lambda item: item[1])):
+    named = []
+    for name, (x, y) in sorted(means.items(), key=lambda item: item[1]):
         on = name in edge
         role = "torch" if name == "torch" else "ink" if on else "soft"
         axes.plot([x], [y], "s" if name == "torch" else "o", color=COLOUR[role], markersize=7,
                   markerfacecolor=COLOUR[role] if on else "none")  # fmt: skip
-        left, up = i // 2 % 2, i % 2
-        axes.annotate(name, (x, y), xytext=(-5 if left else 5, 6 if up else -13), fontsize=8,
-                      ha="right" if left else "left", textcoords="offset points",
-                      color=COLOUR[role])  # fmt: skip
+        named.append((x, y, name, COLOUR[role]))
     points = [means[name] for name in edge]
     axes.step([x for x, _ in points], [y for _, y in points], where="post", color=COLOUR["ink"],
               linestyle="--", linewidth=1)  # fmt: skip
@@ -229,6 +228,7 @@ def accuracy(timed: Sequence[Row], sheet: Sheet) -> list[Chart]:
     plain(axes.yaxis)
     axes.set_xlabel("time over torch's")
     axes.set_ylabel("rms error / expected rounding noise")
+    labels.names(axes, named)
     about = (
         "Large: an algorithm, the geometric mean of its times and the median of its errors; small: "
         "its layers. Filled and joined: the frontier, nothing is both faster and more accurate."
@@ -267,14 +267,14 @@ def cost(timed: Sequence[Row], sheet: Sheet) -> list[Chart]:
                  markerfacecolor=face, label=label)  # fmt: skip
     dots.draw(axes, markersize=4, alpha=0.75)
     ours = [r for r in rows if r.backend not in ("torch", *READ)]
-    for r in sorted(ours, key=lambda r: -(r.ns or 0.0))[:NAMED]:
-        axes.annotate(r.name, (r.flops, (r.ns or 0.0) / 1e6), xytext=(5, 4), fontsize=7,
-                      textcoords="offset points", color=COLOUR["soft"])  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("operations of the direct sum")
     axes.set_ylabel("ms")
     plain(axes.yaxis)
+    longest = {r.name: r for r in sorted(ours, key=lambda r: r.ns or 0.0)}
+    named = [(r.flops, (r.ns or 0.0) / 1e6, r.name, COLOUR["soft"]) for r in longest.values()]
+    labels.names(axes, sorted(named, key=lambda point: -point[1])[:NAMED], 7)
     legend(axes, loc="upper left")
     about = f"Every timed row; named: the {NAMED} of ours that take longest."
     return [Chart("cost", "Cost against size", about, sheet.inline(made, about))]

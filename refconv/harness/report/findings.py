@@ -18,6 +18,8 @@ from .summary import Part, Summary
 TABLE = 600
 #: Backends that are there to be read: slow by intent.
 READ = ("naive", "im2col")
+#: Whose rows come last in the table: torch's are the measure, not the result.
+LAST = {"torch": 1} | dict.fromkeys(READ, 2)
 #: Failing rows that are told in full.
 TOLD = 50
 
@@ -142,7 +144,12 @@ class Report:
         ran = [r for r in self.rows if r.status != "skipped"]
         order = sorted(
             ran,
-            key=lambda r: (not r.failed, r.backend in READ, -(r.ratio or 0.0), -(r.noise or 0.0)),
+            key=lambda r: (
+                not r.failed,
+                LAST.get(r.backend, 0),
+                -(r.ratio or 0.0),
+                -(r.noise or 0.0),
+            ),
         )
         return order[:TABLE]
 

@@ -37,5 +37,11 @@ if (filter) {
     count.textContent = `${shown} of ${rows.length} rows`;
   };
   filter.addEventListener("input", show);
+  for (const card of document.querySelectorAll("[data-find]")) {
+    card.addEventListener("click", () => {  // the layer's rows, which the link leads to
+      filter.value = card.dataset.find;
+      show();
+    });
+  }
   show();
 }

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 FAILED = ("wrong", "suspect", "error", "doubt", "crashed", "hung", "given up")
-#: Not a matter of results: the time decides nothing.
+#: A status that is not a matter of results: the time decides nothing.
 NOISE = "noise"
 
 

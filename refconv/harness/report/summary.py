@@ -20,7 +20,7 @@ from typing import Any
 from ..records import Ceilings, Environment
 from . import rows
 from .reading import Bench, Files, Result
-from .rows import FAILED, Row
+from .rows import FAILED, NOISE, Row
 
 #: Rows, failing rows, extremes, layers and reasons that are kept of a run; all are counted.
 ROWS, FAILURES, EXTREMES, LAYERS, REASONS = 1000, 500, 20, 20_000, 200
@@ -35,7 +35,7 @@ class Part:
     Args:
         noises: who → power of two → rows whose error, in units of the usual rounding, is below it;
             ``bounds``: the same of the largest error over its bound.
-        fastest: layer → the time over torch's of the fastest row of ours.
+        fastest: layer → the fastest row of ours, of those that are not noise.
         skipped: backend and reason → how often.
     """
 
@@ -87,7 +87,7 @@ class Part:
                 rough = ours and (noise > self._edge or len(self.roughest) < EXTREMES)
         elif status == "skipped":
             self._skip(backend, record.reason)
-        if ours and timing is not None and timing.vs_torch is not None and not timing.busy:
+        if ours and timing and timing.vs_torch is not None and status != NOISE and not timing.busy:
             key = (record.label, getattr(record, "way", ""))
             known = self.fastest.get(key)
             if known is None:
@@ -126,7 +126,7 @@ class Part:
                 found.setdefault(row.backend, Counter())[power] += 1
         if row.failed and len(self.failures) < FAILURES:
             self.failures.append(row)
-        if row.ratio is not None and row.backend != "torch":
+        if row.ratio is not None and row.backend != "torch" and row.status != NOISE:
             layer = (f"{row.label} {row.dtype}", row.way)
             known = self.fastest.get(layer)
             if known is None or row.ratio < (known.ratio or 0):
@@ -137,6 +137,8 @@ class Part:
             self._put(row)
 
     def _skip(self, backend: str, reason: str) -> None:
+        if reason.startswith("too slow: "):  # each with a time of its own
+            reason = "too slow (--patience SECONDS runs it)"
         key = (backend, reason or "no reason is recorded")
         if key not in self.skipped and len(self.skipped) >= REASONS:
             key = ("others", "for reasons beyond those listed")
