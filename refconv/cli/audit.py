@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from .options import Backward, Json, Tf32
 
 if TYPE_CHECKING:
     from ..oracle.audit_log import Log
@@ -23,7 +24,7 @@ def command(
     in_shape: Annotated[
         str | None, typer.Option("--in", metavar="SHAPE", help="Input shape, e.g. 3x224x224.")
     ] = None,
-    backward: Annotated[bool, typer.Option("--backward", help="Gradients as well.")] = False,
+    backward: Backward = False,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:1.")] = "cpu",
     dtype: Annotated[
         str, typer.Option(metavar="DTYPE", help="Of weights and input, e.g. bfloat16.")
@@ -40,12 +41,8 @@ def command(
         typer.Option(metavar="SECONDS", help="Of judging; large layers are then sampled.", min=0),
     ] = 60.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Of weights and input.", min=0)] = 0,
-    allow: Annotated[
-        str | None, typer.Option(metavar="tf32", help="Accept TF32 in place of float32.")
-    ] = None,
-    json: Annotated[
-        str | None, typer.Option(metavar="[FILE]", help="As JSON, to stdout or FILE.json.")
-    ] = None,
+    allow: Tf32 = None,
+    json: Json = None,
 ) -> int:
     """Recompute every convolution and pooling of a model's run from its own inputs."""
     allowed = [word.strip() for word in (allow or "").split(",") if word.strip()]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError
+from .options import Dtype, From, InShape, NoRecords, Records, Seed
 
 if TYPE_CHECKING:
     from ..harness.race import Options
@@ -35,13 +36,8 @@ def command(
             show_default=False,
         ),
     ] = None,
-    in_shape: Annotated[
-        str | None, typer.Option("--in", metavar="SHAPE", help="Input shape, e.g. 1x6x14x14.")
-    ] = None,
-    from_file: Annotated[
-        list[Path] | None,
-        typer.Option("--from", metavar="FILE", help="Another tool's problem file."),
-    ] = None,
+    in_shape: InShape = None,
+    from_file: From = None,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Cases whose name fits, e.g. 'rn_*' or k4s2."),
@@ -49,7 +45,7 @@ def command(
     batch: Annotated[
         str | None, typer.Option(metavar="N", help="Batch sizes in place of the cases', e.g. 1,16.")
     ] = None,
-    dtype: Annotated[str | None, typer.Option(metavar="DTYPE", help="Else float32.")] = None,
+    dtype: Dtype = None,
     passes: Annotated[
         str,
         typer.Option(metavar="NAMES", help="Of fprop, indices, dgrad, wgrad, train (both ways)."),
@@ -84,16 +80,13 @@ def command(
     scaling: Annotated[
         bool, typer.Option("--scaling", help="One layer, N, C and H over two decades.")
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of inputs and weights.", min=0)] = 0,
-    records: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Instead of refconv-records.jsonl.", show_default=False),
-    ] = None,
+    seed: Seed = 0,
+    records: Records = None,
     save: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Records to bench/history/MACHINE/NAME.jsonl."),
     ] = None,
-    no_records: Annotated[bool, typer.Option("--no-records", help="Keep no records.")] = False,
+    no_records: NoRecords = False,
 ) -> int:
     """Time layers against torch: interleaved, verified before and after, with intervals."""
     _refuse(accuracy, allocator, clock, threads, records, save, no_records)

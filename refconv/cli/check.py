@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError
+from .options import Json
 
 if TYPE_CHECKING:
     from ..oracle.check.engine import Engine
@@ -66,9 +67,7 @@ def command(
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the repro script of a fault.")
     ] = None,
-    json: Annotated[
-        str | None, typer.Option(metavar="[FILE]", help="As JSON, to stdout or FILE.json.")
-    ] = None,
+    json: Json = None,
 ) -> int:
     """Judge a function by the oracle: every dtype, layout, gradient and refusal that matters."""
     from ..oracle import target as targets

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError
+from .options import Backward, From, InShape, Json, Markdown, NoRecords, Records, Seed, Tf32
 
 if TYPE_CHECKING:
     from ..harness.cases import Case
@@ -35,17 +36,8 @@ def command(
             show_default=False,
         ),
     ] = None,
-    in_shape: Annotated[
-        str | None, typer.Option("--in", metavar="SHAPE", help="Input shape, e.g. 1x6x14x14.")
-    ] = None,
-    from_file: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--from",
-            metavar="FILE",
-            help="Another tool's problem file.",
-        ),
-    ] = None,
+    in_shape: InShape = None,
+    from_file: From = None,
     backends: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="E.g. naive,numba,torch; else all."),
@@ -53,33 +45,22 @@ def command(
     dtype: Annotated[
         str | None, typer.Option(metavar="DTYPE", help="E.g. float64, int32; else float32.")
     ] = None,
-    backward: Annotated[bool, typer.Option("--backward", help="Gradients as well.")] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of inputs and weights.", min=0)] = 0,
+    backward: Backward = False,
+    seed: Seed = 0,
     device: Annotated[
         str,
         typer.Option(metavar="NAME", help="cpu, cuda or all that are here.", show_default=False),
     ] = "auto",
     time: Annotated[bool, typer.Option("--time/--no-time", help="Time what passed.")] = True,
-    json: Annotated[
-        str | None,
-        typer.Option(metavar="[FILE]", help="As JSON, to stdout or FILE.json."),
-    ] = None,
-    md: Annotated[
-        str | None,
-        typer.Option(metavar="[FILE]", help="As Markdown, to stdout or FILE.md."),
-    ] = None,
-    records: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Instead of refconv-records.jsonl.", show_default=False),
-    ] = None,
-    no_records: Annotated[bool, typer.Option("--no-records", help="Keep no records.")] = False,
+    json: Json = None,
+    md: Markdown = None,
+    records: Records = None,
+    no_records: NoRecords = False,
     image: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A picture as the input."),
     ] = None,
-    allow: Annotated[
-        str | None, typer.Option(metavar="tf32", help="Accept TF32 in place of float32.")
-    ] = None,
+    allow: Tf32 = None,
     patience: Annotated[
         float | None,
         typer.Option(

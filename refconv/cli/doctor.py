@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UnavailableError, UsageError
+from .options import Json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,9 +31,7 @@ def command(
     everything: Annotated[
         bool, typer.Option("--all", help="Self-test of cuda-on-cpu too, which compiles first.")
     ] = False,
-    json: Annotated[
-        str | None, typer.Option(metavar="[FILE]", help="As JSON, to stdout or FILE.json.")
-    ] = None,
+    json: Json = None,
     issue: Annotated[
         bool, typer.Option("--issue", help="As Markdown for a bug report; nothing private.")
     ] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError
+from .options import Json, Markdown
 
 if TYPE_CHECKING:
     from ..learn.explain_show import Explanation
@@ -51,14 +52,8 @@ def command(
         str | None,
         typer.Option(metavar="NAME", help="Shapes in 1-D, 2-D, 3-D: conv, transposed or pool."),
     ] = None,
-    json: Annotated[
-        str | None,
-        typer.Option(metavar="[FILE]", help="As JSON, to stdout or FILE.json."),
-    ] = None,
-    md: Annotated[
-        str | None,
-        typer.Option(metavar="[FILE]", help="As Markdown, to stdout or FILE.md."),
-    ] = None,
+    json: Json = None,
+    md: Markdown = None,
 ) -> int:
     """Arguments, shapes with their arithmetic, parameters, multiplies and receptive fields."""
     if json == "-" and md == "-":

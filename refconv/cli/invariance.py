@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError
+from .options import Backward, Json, Seed
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -36,7 +37,7 @@ def command(
     in_shape: Annotated[
         str | None, typer.Option("--in", metavar="SHAPE", help="Input shape, e.g. 8x64x32x32.")
     ] = None,
-    backward: Annotated[bool, typer.Option("--backward", help="Gradients as well.")] = False,
+    backward: Backward = False,
     dtype: Annotated[
         str | None, typer.Option(metavar="DTYPE", help="E.g. float64, bfloat16; else float32.")
     ] = None,
@@ -44,13 +45,11 @@ def command(
         str | None,
         typer.Option(metavar="NAME", help="cpu or cuda; else the function's."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of inputs and weights.", min=0)] = 0,
+    seed: Seed = 0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 even if all that changes is rounding.")
     ] = False,
-    json: Annotated[
-        str | None, typer.Option(metavar="[FILE]", help="As JSON, to stdout or FILE.json.")
-    ] = None,
+    json: Json = None,
 ) -> int:
     """Same bits from run to run, in any batch, layout, number of threads? Says what breaks them,
     and whether that is rounding (exit 0; --strict: 1) or a wrong result (exit 1).

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import Json
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -56,9 +58,7 @@ def command(
     fail: Annotated[
         bool, typer.Option("--fail", help="Exit 1 unless every cell is right.")
     ] = False,
-    json: Annotated[
-        str | None, typer.Option(metavar="[FILE]", help="As JSON, to stdout or FILE.json.")
-    ] = None,
+    json: Json = None,
 ) -> int:
     """Try tolerances on faulty and on legal convolutions: what passes, what is rejected?
 

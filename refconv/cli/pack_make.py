@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import RefconvError, UsageError
+from .options import Dtype, InShape
 
 EPILOG = "Example: refconv pack make resnet50 -o resnet50.jsonl"
 
@@ -22,10 +23,8 @@ def command(
         Path,
         typer.Option("-o", "--out", metavar="FILE", help="The pack; a folder: a pack each."),
     ],
-    in_shape: Annotated[
-        str | None, typer.Option("--in", metavar="SHAPE", help="Input shape, e.g. 1x6x14x14.")
-    ] = None,
-    dtype: Annotated[str | None, typer.Option(metavar="DTYPE", help="Else float32.")] = None,
+    in_shape: InShape = None,
+    dtype: Dtype = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of all numbers.", min=0)] = 0,
 ) -> int:
     """Write oracle packs: exact hashes and proven bounds in a few KB a case."""

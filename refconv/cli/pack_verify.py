@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
+from .options import Json
 
 EPILOG = "Example: refconv pack verify edge numba, or refconv pack verify mine.jsonl my.py:conv2d"
 
@@ -30,9 +31,7 @@ def command(
         bool,
         typer.Option("--rounded", help="Round to whole numbers first (Winograd, FFT)."),
     ] = False,
-    json: Annotated[
-        str | None, typer.Option(metavar="[FILE]", help="As JSON, to stdout or FILE.json.")
-    ] = None,
+    json: Json = None,
 ) -> int:
     """Verify an implementation against a pack: exact hashes on whole numbers, bounds on reals."""
     from ..oracle import pack as shelf

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from .options import Markdown
 
 if TYPE_CHECKING:
     from ..harness.report.findings import Report
@@ -39,9 +40,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    md: Annotated[
-        str | None, typer.Option(metavar="[FILE]", help="As Markdown, to stdout or FILE.md.")
-    ] = None,
+    md: Markdown = None,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="As JUnit XML, for a CI.")
     ] = None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError
+from .options import Json
 
 if TYPE_CHECKING:
     from ..learn.trace_data import Trace
@@ -62,10 +63,7 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="Write the page of refconv learn with these numbers."),
     ] = None,
-    json: Annotated[
-        str | None,
-        typer.Option(metavar="[FILE]", help="As JSON, to stdout or FILE.json."),
-    ] = None,
+    json: Json = None,
 ) -> int:
     """Window, weights, products, sums and bias of one output; on a terminal, step by step."""
     from ..learn import trace as tracing
