@@ -102,9 +102,17 @@ def _show(name: str, target: str, rows: list[tuple[str, str, str]], json: str | 
         out = terminal.console()
         style = "bold red" if count["wrong"] else "bold yellow" if code else "bold green"
         terminal.line(out, headline, style)
-        for case, outcome, why in sorted(rows, key=lambda row: row[1] == "skipped"):
-            if outcome != "right":
-                terminal.line(out, f"  {case}: {outcome}: {why}")
+        skipped: dict[str, list[str]] = {}
+        for case, outcome, why in rows:
+            if outcome == "wrong":
+                terminal.line(out, f"  {case}: wrong: {why}")
+            elif outcome == "skipped":
+                skipped.setdefault("other ops" if why.startswith("it is ") else why, []).append(
+                    case
+                )
+        for why, names in skipped.items():
+            which = names[0] if len(names) == 1 else f"{len(names)} cases"
+            terminal.line(out, f"  {which}: skipped: {why}")
         terminal.flush()
     return code
 
