@@ -28,6 +28,7 @@ from torch.nn.utils import parametrize
 
 from . import backends, functional
 from .errors import ArgumentError
+from .usercode import first_line
 
 Tensor = torch.Tensor
 Layers = tuple[type[Any], type[Any], type[Any]]
@@ -268,7 +269,7 @@ def convert(model: torch.nn.Module, backend: str = "auto", inplace: bool = False
             model = copy.deepcopy(model)
         except Exception as error:
             raise ArgumentError(
-                f"convert: torch cannot copy this {type(model).__name__} ({_first_line(error)}); "
+                f"convert: torch cannot copy this {type(model).__name__} ({first_line(error)}); "
                 "inplace=True converts the model itself"
             ) from error
     for module in model.modules():
@@ -304,7 +305,3 @@ def _known(backend: str) -> str:
     if name != "auto":
         backends.get(name)
     return backend
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -14,6 +14,7 @@ from ..errors import RefconvError, UnavailableError, UsageError
 from ..ops import FLOATS
 from ..oracle import auditing
 from ..oracle.audit_log import Log
+from ..usercode import first_line
 from . import modelfile, models
 from .judging import Options
 
@@ -63,7 +64,7 @@ def audit_model(
         except RefconvError:
             raise
         except Exception as error:
-            text = modelfile.first_line(error)
+            text = first_line(error)
             raise UsageError(f"{spec} on input {tuple(x.shape)}: {text}") from error
     words = [f"{spec} on {x.device}, input {tuple(x.shape)} {dtype}"]
     words += [f"autocast {autocast}"] if autocast else []

@@ -6,12 +6,8 @@ Whatever the user's file does wrong is one line, with Python's or torch's own me
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import re
-import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +19,7 @@ import torch
 from ..errors import UsageError
 from ..nets import nets
 from ..notation import near
+from ..usercode import findable, first_line, import_file, import_module
 
 _SPEC = re.compile(r"(?P<file>.+\.py)(:(?P<name>\w*))?|(?P<module>\w+(\.\w+)*):(?P<attribute>\w+)")
 
@@ -52,9 +49,9 @@ def load(
         )
     with seeded(seed):
         if found["file"]:
-            module = _import_file(Path(found["file"]))
+            module = import_file(Path(found["file"]))
         else:
-            module = _import_module(found["module"])
+            module = import_module(found["module"])
         target = _find(module, spec, found["name"] or found["attribute"] or "")
         with seeded(seed), torch.device(device):
             model = _build(spec, target)
@@ -68,11 +65,7 @@ def is_model(spec: str, sets: dict[str, str]) -> bool:
     if re.search(r"\.py(:\w*)?\s*$", spec) or (spec in nets() and spec not in sets):
         return True
     found = re.fullmatch(r"([A-Za-z_]\w*)((?:\.\w+)*):([A-Za-z_]\w*)", spec)
-    return (
-        found is not None
-        and found[1] not in sets
-        and importlib.util.find_spec(found[1]) is not None
-    )
+    return found is not None and found[1] not in sets and findable(found[1])
 
 
 @contextmanager
@@ -81,50 +74,6 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def first_line(error: BaseException) -> str:
-    """An exception's class and the first line of its message."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-
-
-def _import_file(path: Path) -> ModuleType:
-    """The file as a module; its folder is on the path, as when Python runs it."""
-    if not path.is_file():
-        raise UsageError(f"no file {path} (looked in {Path.cwd()})")
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    name = f"refconv_model_{path.stem}"
-    found = importlib.util.spec_from_file_location(name, path.absolute())
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # pickling and dataclasses look there
-    try:
-        found.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise UsageError(f"{path} cannot be imported: {_where(error, path)}") from error
-    return module
-
-
-def _import_module(name: str) -> ModuleType:
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"module {name} cannot be imported: {first_line(error)}") from error
-
-
-def _where(error: BaseException, path: Path) -> str:
-    """What went wrong, and in which line of the user's file."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
-    line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
-    return first_line(error) + (f" (line {line})" if line else "")
 
 
 def _find(module: ModuleType, spec: str, name: str) -> Any:

@@ -21,6 +21,7 @@ from .. import nn, notation
 from ..errors import RefconvError, ShapeError, UsageError
 from ..ops import FLOATS
 from ..oracle import calls, inputs, reference
+from ..usercode import first_line
 from . import capture, environment, modelfile, whole
 from .candidates import Candidate, candidates
 from .cases import Case
@@ -79,7 +80,7 @@ def prepare(spec: str, in_shape: Any, dtype: str, options: Options) -> Model:
     try:
         double = copy.deepcopy(module).double()
     except Exception as error:
-        text = modelfile.first_line(error)
+        text = first_line(error)
         raise UsageError(f"{spec}: torch cannot copy this model ({text})") from error
     try:
         with modelfile.seeded(options.seed):
@@ -165,7 +166,7 @@ def _refused(spec: str, shape: Shape, error: capture.ForwardError) -> RefconvErr
     cause = error.__cause__
     assert cause is not None
     about_shapes = isinstance(cause, RuntimeError | ValueError | IndexError)
-    text = str(cause).strip() if about_shapes else modelfile.first_line(cause)
+    text = str(cause).strip() if about_shapes else first_line(cause)
     says = text.splitlines()[0] if text else type(cause).__name__
     seen = f"; before it, {error.seen}" if error.seen else ""
     message = f"{spec} on input {shape}: {error.where} failed, torch says: {says}{seen}"

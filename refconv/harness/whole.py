@@ -20,6 +20,7 @@ from .. import nn
 from ..errors import RefconvError, UnavailableError, UnsupportedError
 from ..notation import Problem
 from ..oracle import reference, verdict
+from ..usercode import first_line
 from . import capture, modelfile, timing
 from .candidates import Candidate
 from .judging import Options, too_slow
@@ -105,7 +106,7 @@ def run(model: Model, c: Candidate, options: Options) -> Whole:
         cause = error.__cause__
         assert cause is not None
         skip = isinstance(cause, UnsupportedError | UnavailableError)
-        text = str(cause) if skip else modelfile.first_line(cause)
+        text = str(cause) if skip else first_line(cause)
         return Whole(status="skipped" if skip else "error", reason=f"{error.where}: {text}")
 
     def again() -> Any:

@@ -24,6 +24,7 @@ from ..errors import UnavailableError, UsageError
 from ..harness import modelfile
 from ..nets import nets
 from ..notation import near
+from ..usercode import first_line
 from .capture import on_meta
 
 _ZOOS = ("torchvision", "timm")
@@ -87,7 +88,7 @@ def _copied(model: torch.nn.Module, device: str) -> torch.nn.Module:
     try:
         return on_meta(model) if device == "meta" else copy.deepcopy(model)
     except Exception as error:
-        text = modelfile.first_line(error)
+        text = first_line(error)
         raise UsageError(f"torch cannot copy this {type(model).__name__} ({text})") from error
 
 
@@ -131,7 +132,7 @@ def _builder(library: str, name: str) -> Callable[[str], torch.nn.Module] | None
         try:
             return build().eval()
         except Exception as error:
-            reason = modelfile.first_line(error)
+            reason = first_line(error)
             raise UsageError(f"{library}:{name} cannot be built: {reason}") from error
 
     return make
@@ -150,7 +151,7 @@ def _zoo(module: str) -> Any:
     except Exception as error:
         raise UnavailableError(
             f"{module.partition('.')[0]} is installed but cannot be imported with torch "
-            f"{torch.__version__} ({modelfile.first_line(error)}): install the release that was "
+            f"{torch.__version__} ({first_line(error)}): install the release that was "
             "made for this torch"
         ) from error
 
@@ -231,5 +232,5 @@ def _module(call: ast.Call) -> torch.nn.Module:
     try:
         return made(*args, **kwargs)
     except Exception as error:
-        text = modelfile.first_line(error)
+        text = first_line(error)
         raise UsageError(f"{ast.unparse(call)}: torch says {text}") from error

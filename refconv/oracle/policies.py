@@ -16,6 +16,7 @@ import torch
 
 from ..errors import UsageError
 from ..notation import near
+from ..usercode import first_line
 from . import target, verdict
 from .bound import DIGITS, STORED
 from .reference import exact
@@ -218,9 +219,7 @@ def _user(spec: str, function: Callable[..., Any]) -> Callable[[torch.Tensor, Se
         except AssertionError:
             return True
         except Exception as error:
-            raise UsageError(
-                f"--policy: {spec}(got, want) failed: {target.first_line(error)}"
-            ) from error
+            raise UsageError(f"--policy: {spec}(got, want) failed: {first_line(error)}") from error
 
     return rejects
 

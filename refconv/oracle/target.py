@@ -7,17 +7,11 @@ the op. It is called as torch's is: ``function(input, weight, bias, stride=…, 
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
-import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,6 +20,7 @@ from .. import functional
 from ..backends import get, registry, require
 from ..errors import UsageError
 from ..notation import near
+from ..usercode import findable, import_file, import_module
 from . import calls
 
 _FILE = re.compile(r"(?P<file>\S.*\.py)(:(?P<name>[\w.]*))?")
@@ -67,7 +62,7 @@ def is_target(text: str) -> bool:
     if re.fullmatch(r"\S*\.py(:[\w.]*)?", text):
         return True
     found = _MODULE.fullmatch(text)
-    return found is not None and _findable(found["module"])
+    return found is not None and findable(found["module"])
 
 
 def load(spec: str, op: str) -> Target:
@@ -106,10 +101,10 @@ def attribute(spec: str, default: str = "") -> Any:
         UsageError: no such file, module or name, or the file cannot be imported.
     """
     if found := _FILE.fullmatch(spec):
-        module = _from_file(Path(found["file"]))
+        module = import_file(Path(found["file"]))
         where, name = found["file"], found["name"] or default
     elif found := _MODULE.fullmatch(spec):
-        module = _from_module(found["module"])
+        module = import_module(found["module"])
         where, name = found["module"], found["name"]
     else:
         raise UsageError(f"{spec!r} names no function; write {HELP}")
@@ -121,57 +116,3 @@ def attribute(spec: str, default: str = "") -> Any:
             raise UsageError(f"{where} has no {name!r}; {has}{near(name, own)}")
         value = getattr(value, part)
     return value
-
-
-def _from_file(path: Path) -> ModuleType:
-    """The file as a module; its folder is on the path, as when Python runs it."""
-    if not path.is_file():
-        raise UsageError(f"no file {path} (looked in {Path.cwd()})")
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    name = f"refconv_target_{path.stem}"
-    found = importlib.util.spec_from_file_location(name, path.absolute())
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # pickling and dataclasses look there
-    try:
-        found.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise UsageError(f"{path} cannot be imported: {_where(error, path)}") from error
-    return module
-
-
-def _from_module(name: str) -> ModuleType:
-    if not _findable(name):
-        raise UsageError(f"no module {name} (looked in {Path.cwd()} and Python's path)")
-    try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"module {name} cannot be imported: {first_line(error)}") from error
-
-
-def _findable(name: str) -> bool:
-    """Whether there is a module of this name, in the current directory or on Python's path."""
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        return find_spec(name) is not None
-    except (ImportError, ValueError):  # its parent is no package, or fails
-        return False
-
-
-def first_line(error: BaseException) -> str:
-    """An exception's class and the first line of its message."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-
-
-def _where(error: BaseException, path: Path) -> str:
-    """What went wrong, and in which line of the user's file."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
-    line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
-    return first_line(error) + (f" (line {line})" if line else "")

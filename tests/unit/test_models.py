@@ -260,7 +260,7 @@ ERRORS = [
     ("{}/empty.py:Net", "3x8x8", "empty.py has no 'Net'; it defines no torch.nn.Module"),
     ("{}/empty.py:Path", "3x8x8", "Path is not a torch.nn.Module"),
     ("{}/empty.py:text", "3x8x8", "returns a str, not a torch.nn.Module"),
-    ("nosuch.package:Net", "3x8x8", "module nosuch.package cannot be imported"),
+    ("nosuch.package:Net", "3x8x8", "module nosuch.package"),
     ("just words", "3x8x8", "is no model; write FILE.py:CLASS"),
     ("{}/nets.py:Line", "3y8", "must be sizes"),
 ]
