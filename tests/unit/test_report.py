@@ -117,6 +117,7 @@ STATES = [
     ("\n\n", "empty: nothing to show", 0),
     ("hello\nworld\n", ":1: damaged (JSON is malformed: invalid character): the line is left out "
      "(1 more such line)", 0),
+    ("hello", ":1: damaged (JSON is malformed: invalid character): the line is left out", 0),
     ("\0\1\2", "no text: the file is left out", 0),
     ('{"a": 1}\n', ":1: JSON, but no record of refconv's (it has a)", 0),
     ("[1, 2]\n", ":1: JSON, but no record", 0),

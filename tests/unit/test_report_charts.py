@@ -2,8 +2,10 @@
 
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
+from refconv.harness.records import Check
 from refconv.harness.report import charts, findings, labels, summary
 from tests.unit.test_report import CEILINGS, LAYERS, RUN, TORCH, write
 
@@ -38,3 +40,12 @@ def test_names_in_a_chart_do_not_cover_each_other():
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:i])
         assert axes.bbox.contains(*box.max)
+
+
+def test_results_without_a_noise_have_no_chart_of_it(tmp_path):
+    """Poolings are equal, not rounded: their bounds are drawn alone."""
+    checks = (Check(result="output", data="real", ok=True, ratio=0.0),)
+    path = write(tmp_path / "r.jsonl", RUN, msgspec.structs.replace(LAYERS[0], checks=checks))
+    report, drawn = findings.Report(summary.read([path])), []
+    sheet = SimpleNamespace(inline=lambda figure, about: drawn.append(figure) or "")
+    assert [c.name for c in charts.errors(report, sheet)] == ["bounds"]

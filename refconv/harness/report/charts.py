@@ -290,7 +290,8 @@ def errors(report: Report, sheet: Sheet) -> list[Chart]:
         found: dict[str, Counter[int]] = {}
         for part in report.parts:
             for who, count in getattr(part, name).items():
-                found.setdefault(who, Counter()).update(count)
+                if count:
+                    found.setdefault(who, Counter()).update(count)
         if found:
             made.append(_histogram(name, title, unit, found, sheet))
     return made

@@ -119,7 +119,7 @@ class Files:
                 continue
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 if line.strip():
-                    cut = not line.endswith(b"\n")
+                    cut = line.lstrip().startswith(b"{") and not line.endswith(b"\n")
                     what = "cut off, as a killed run leaves it" if cut else f"damaged ({error})"
                     what = re.sub(r" \(byte \d+\)", "", what)
                     self._trouble(path, number, f"{what}: the line is left out")
