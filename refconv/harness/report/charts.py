@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import labels
 from .findings import READ, Report
-from .rows import Row
+from .rows import NOISE, Row
 from .summary import Part
 from .svg import COLOUR, SETTINGS, Sheet
 
@@ -133,7 +133,9 @@ def speed(timed: Sequence[Row], sheet: Sheet) -> list[Chart]:
             xs += [r.low, r.high, nan]
             ys += [y, y, nan]
         label = {"both": "strict = fast"}.get(r.accuracy, r.accuracy or r.backend)
-        dots.add(r.ratio or 1.0, y, MARKS.get(r.accuracy, "o"), color=colour, label=label)
+        face = "none" if r.status == NOISE else colour
+        dots.add(r.ratio or 1.0, y, MARKS.get(r.accuracy, "o"), color=colour,
+                 markerfacecolor=face, label=label)  # fmt: skip
     for colour, (xs, ys) in bars.items():
         axes.plot(xs, ys, color=colour, linewidth=2, alpha=0.5, solid_capstyle="round")
     dots.draw(axes, markersize=4)
@@ -146,6 +148,8 @@ def speed(timed: Sequence[Row], sheet: Sheet) -> list[Chart]:
     axes.grid(axis="y", alpha=0.5)
     legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=6)
     about = "A row a layer, the slowest on top; the bar is the 95 % interval of the median."
+    if any(r.status == NOISE for r in rows):
+        about += " Hollow: noise, which decides nothing."
     if len(best) > len(layers):
         about += f" The {len(layers)} slowest of {len(best)} layers."
     return [Chart("speed", "Speed beside torch", about, sheet.inline(made, about), wide=True)]

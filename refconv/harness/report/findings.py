@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..records import Environment
-from .rows import FAILED, Row
+from .rows import FAILED, NOISE, Row
 from .summary import Part, Summary
 
 #: Rows of a table.
@@ -138,8 +138,8 @@ class Report:
 
     @property
     def table(self) -> list[Row]:
-        """Rows of the table: what fails, then the slowest beside torch; skipped ones are told
-        apart from it.
+        """Rows of the table: what fails, then the slowest beside torch, noise behind them; skipped
+        ones are told apart from it.
         """
         ran = [r for r in self.rows if r.status != "skipped"]
         order = sorted(
@@ -147,6 +147,7 @@ class Report:
             key=lambda r: (
                 not r.failed,
                 LAST.get(r.backend, 0),
+                r.status == NOISE,
                 -(r.ratio or 0.0),
                 -(r.noise or 0.0),
             ),
