@@ -12,7 +12,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import torch
 
 from .. import __version__
 from ..errors import UsageError
+from .versions import version
 
 if TYPE_CHECKING:
     from .records import Environment
@@ -69,13 +69,8 @@ LIBRARIES = ("torch", "numpy", "numba")
 
 def versions(*more: str) -> dict[str, str]:
     """Versions of what computes, and of ``more``."""
-    found = {"refconv": __version__}
-    for name in (*LIBRARIES, *more):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    known = {name: version(name) for name in (*LIBRARIES, *more)}
+    return {"refconv": __version__} | {name: told for name, told in known.items() if told}
 
 
 def cores() -> int:

@@ -7,7 +7,7 @@ a rule here does not apply, torch is asked.
 
 from __future__ import annotations
 
-from ..errors import ShapeError
+from ..errors import DtypeError, ShapeError
 from ..ops import OPS
 from ..problem import Size
 from .captured import POINTWISE, Array, Op
@@ -29,6 +29,8 @@ def result_shape(op: Op) -> Size | None:
         return op.arrays[0].shape
     if name == "batch_norm":
         return _batch_norm(op)
+    if name == "embedding":
+        _takes_indices(op)
     if name in ("add", "sub", "mul"):
         return _broadcast(op)
     if name == "cat":
@@ -50,6 +52,12 @@ def _batch_norm(op: Op) -> Size | None:
     x, *others = op.arrays
     fits = len(x.shape) > 1 and all(array.shape == x.shape[1:2] for array in others)
     return x.shape if fits else None
+
+
+def _takes_indices(op: Op) -> None:
+    """torch 2.11's meta device takes anything for an index."""
+    if op.args and not op.args[0].dtype.startswith("int"):
+        raise DtypeError(f"embedding: takes indices, got {op.args[0].dtype}")
 
 
 def _broadcast(op: Op) -> Size | None:

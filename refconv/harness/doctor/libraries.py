@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from ... import __version__
+from ..versions import version
 from .report import Finding, lines_of
 
 NEEDED = ("numpy", "torch", "numba")
@@ -76,10 +77,4 @@ def layer(numba: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Distribution → version, of those that matter."""
-    found = {}
-    for name in TOLD:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {name: known for name in TOLD if (known := version(name))}
