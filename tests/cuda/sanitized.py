@@ -47,7 +47,7 @@ def run(
     """
     program = _program(sanitizer, launch)
     (folder / "job").write_bytes(_job(launch, arrays))
-    ran = _run([*_fixed(sanitizer), str(program), "job", "done"], folder)
+    ran = _run([*_fixed(sanitizer), str(program), "job", "done", launch.kernel], folder)
     if ran.returncode:
         return ran.stderr or f"exit status {ran.returncode}"
     left = bytearray((folder / "done").read_bytes())
@@ -65,28 +65,33 @@ def _fixed(sanitizer: str) -> list[str]:
 
 
 def _program(sanitizer: str, launch: Launch) -> Path:
-    """The program that runs the launch's kernel; kept until a file that it is made of changes."""
-    path = source.folder() / launch.source
+    """The program that runs a kernel of the launch's file; kept until a file that it is made of
+    changes.
+    """
+    path, kernels = source.folder() / launch.source, source.kernels(source.text(launch.source))
     unit = "".join(
         f'#include "{header}"\n'
         for header in ("emulator/device.h", "emulator/launch.h", "emulator/replay.h", path.name)
     )
-    unit += f"EMULATOR_ENTRY({launch.kernel})\nEMULATOR_REPLAY({launch.kernel})\n"
-    options = (*source.define(launch.macros), str(_runtime(sanitizer)))
+    unit += "".join(f"EMULATOR_ENTRY({kernel})\n" for kernel in kernels)
+    entries = ", ".join(f'{{"{kernel}", launch_{kernel}}}' for kernel in kernels)
+    unit += f"EMULATOR_REPLAY({entries})\n"
+    options = (*source.define(launch.macros), *map(str, _runtime(sanitizer)))
     return _built(sanitizer, path, unit, options)
 
 
 @cache
-def _runtime(sanitizer: str) -> Path:
-    path = source.folder() / "emulator" / "runtime.cpp"
-    return _built(sanitizer, path, '#include "runtime.cpp"\n', ("-c",))
+def _runtime(sanitizer: str) -> list[Path]:
+    """What every program has besides, as object files."""
+    places = [source.folder() / "emulator" / f"{name}.cpp" for name in ("runtime", "replay")]
+    return [_built(sanitizer, p, f'#include "{p.name}"\n', ("-c",)) for p in places]
 
 
 def _built(sanitizer: str, path: Path, unit: str, options: tuple[str, ...]) -> Path:
     replay = source.folder() / "emulator" / "replay.h"
     headers = [*source.headers(path).values(), *source.headers(replay).values()]
-    command = (str(emulator.compiler()), "-std=c++17", "-O0", "-g1", "-w", "-DEMULATOR",
-               *SANITIZERS[sanitizer])  # fmt: skip
+    command = (str(emulator.compiler()), *emulator.linker(), "-std=c++17", "-O0", "-g1", "-w",
+               "-DEMULATOR", *SANITIZERS[sanitizer])  # fmt: skip
     home = source.cached(
         "sanitized", unit, path.read_text(), replay.read_text(), *headers, *command, *options
     )

@@ -119,7 +119,7 @@ def test_arguments_must_be_the_kernels(tmp_path):
 
 
 def test_what_does_not_compile_is_shown(tmp_path):
-    with pytest.raises(emulator.EmulatorError, match="no_such_thing"):
+    with pytest.raises(emulator.BuildError, match="no_such_thing"):
         run(tmp_path, RIGHT.replace("held[n - 1", "no_such_thing[n - 1"), "turn")
 
 

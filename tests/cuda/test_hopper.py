@@ -191,7 +191,8 @@ BUGS = {
     "a product of the next chunk": ("tile_of(right + k)", "tile_of(right + (k + 16) % DEPTH)"),
     "both warpgroups multiply the same rows": ("threadIdx.x / 128 * 64", "0"),
     "taps the wrong way round": ("tw * g.hop_w, th * g.hop_h", "th * g.hop_w, tw * g.hop_h"),
-    "no barrier before y's tile": ("__syncthreads();  // all products are done", ""),
+    "no barrier before y's tile": (
+        "__syncthreads();  // all products are done: the stages are free", ""),
     "no bias": ("v += load(b", "v += 0 * load(b"),
 }  # fmt: skip
 

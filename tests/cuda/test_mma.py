@@ -163,7 +163,8 @@ WIDE = "conv2d x[1,40,6,7] w[24,40,3,3] b p1"
 STRIDED = "conv2d x[1,24,9,8] w[16,24,3,3] s2 p1"
 BUGS = {
     "no barrier before the tile is read": (
-        "conv_fprop", "igemm.cuh", "__syncthreads();  // tile s is whole", "", WIDE),
+        "conv_fprop", "igemm.cuh",
+        "__syncthreads();  // tile s is whole, and tile s - 1 is used up", "", WIDE),
     "no barrier before y's tile is written over the stages": (
         "conv_fprop", "igemm.cuh", "__syncthreads();  // the stages are free", "",
         "conv2d x[1,32,6,7] w[24,32,1,1]"),

@@ -30,10 +30,10 @@
 #define EMULATOR_TEXT(x) EMULATOR_TEXT_(x)
 #define EMULATOR_HERE __FILE__ ":" EMULATOR_TEXT(__LINE__)
 
-#define __syncthreads() static_cast<void>(emulator::block_barrier(EMULATOR_HERE))
-#define __syncthreads_count(p) emulator::block_barrier(EMULATOR_HERE, (p) ? 1 : 0)
-#define __syncthreads_or(p) (emulator::block_barrier(EMULATOR_HERE, (p) ? 1 : 0) > 0)
-#define __syncthreads_and(p) (emulator::block_barrier(EMULATOR_HERE, (p) ? 0 : 1) == 0)
+#define __syncthreads() emulator::block_barrier(EMULATOR_HERE)
+#define __syncthreads_count(p) emulator::block_vote(EMULATOR_HERE, (p) ? 1 : 0)
+#define __syncthreads_or(p) (emulator::block_vote(EMULATOR_HERE, (p) ? 1 : 0) > 0)
+#define __syncthreads_and(p) (emulator::block_vote(EMULATOR_HERE, (p) ? 0 : 1) == 0)
 #define __syncwarp emulator::WarpBarrier{EMULATOR_HERE}  // (mask), or ()
 
 #define __shfl_sync(mask, v, ...) emulator::shuffle_from(EMULATOR_HERE, mask, v, __VA_ARGS__)

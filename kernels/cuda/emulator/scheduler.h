@@ -199,7 +199,9 @@ const char *run_block(unsigned order, void (*call)(const void *), const void *bo
 
 }  // namespace
 
-int block_barrier(const char *place, int vote) {
+void block_barrier(const char *place) { block_vote(place, 0); }
+
+int block_vote(const char *place, int vote) {
   current->state = State::block_barrier;
   current->place = place;
   current->vote = vote;

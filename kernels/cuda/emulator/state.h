@@ -48,8 +48,9 @@ struct Block {
 extern EMULATOR_LOCAL Thread *current;
 extern Block block;
 
-// Until every thread of the block is here; the sum of their votes.
-int block_barrier(const char *place, int vote = 0);
+// Until every thread of the block is here; and the sum of their votes.
+void block_barrier(const char *place);
+int block_vote(const char *place, int vote);
 
 // Until the lanes of mask are here; their messages may then be read, until exchange_done.
 void warp_barrier(unsigned mask, const char *place);

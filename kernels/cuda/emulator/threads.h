@@ -9,14 +9,19 @@
 namespace emulator {
 namespace {
 
+// The same threads for all blocks of a launch: to make one takes longer than most blocks.
 struct Crew {
   std::vector<Thread> threads;
   std::vector<pthread_t> handles;
   std::vector<pthread_barrier_t> warps;
-  pthread_barrier_t all;
+  std::vector<unsigned char> messages[2];  // of a warp's last barrier, and of the one before
+  pthread_barrier_t all, turn;             // turn: a block's begin and end, and who gives blocks too
   void (*call)(const void *);
   const void *bound;
+  bool over;
 } crew;
+
+EMULATOR_LOCAL int side;  // of the messages
 
 // What guards an object that threads wait for, by its address: a lock for all of them would order
 // threads that a GPU does not.
@@ -34,26 +39,45 @@ int lanes_of(int warp) {
   return left < WARP ? left : WARP;
 }
 
-struct Held {};  // each thread of the system has a stack of its own, and ends with the block
+void *body(void *given) {
+  current = static_cast<Thread *>(given);
+  for (;;) {
+    pthread_barrier_wait(&crew.turn);  // there is a block, or no more
+    if (crew.over) return nullptr;
+    crew.call(crew.bound);
+    pthread_barrier_wait(&crew.turn);  // it is done
+  }
+}
 
 void prepare(int count) {
   crew.threads.resize(count);
   crew.handles.resize(count);
+  for (auto &messages : crew.messages) messages.resize(count * MESSAGE);
+  crew.over = false;
+  pthread_barrier_init(&crew.all, nullptr, count);
+  pthread_barrier_init(&crew.turn, nullptr, count + 1);
+  crew.warps.resize((count + WARP - 1) / WARP);
+  for (size_t w = 0; w < crew.warps.size(); w++)
+    pthread_barrier_init(&crew.warps[w], nullptr, lanes_of(static_cast<int>(w)));
+  for (int i = 0; i < count; i++)
+    if (pthread_create(&crew.handles[i], nullptr, body, &crew.threads[i])) std::abort();
 }
 
-void *body(void *given) {
-  current = static_cast<Thread *>(given);
-  crew.call(crew.bound);
-  return nullptr;
-}
+// What a launch takes of the process, given back when it ends.
+struct Held {
+  ~Held() {
+    crew.over = true;
+    pthread_barrier_wait(&crew.turn);
+    for (pthread_t handle : crew.handles) pthread_join(handle, nullptr);
+    pthread_barrier_destroy(&crew.all);
+    pthread_barrier_destroy(&crew.turn);
+    for (pthread_barrier_t &barrier : crew.warps) pthread_barrier_destroy(&barrier);
+  }
+};
 
 const char *run_block(unsigned, void (*call)(const void *), const void *bound) {
   crew.call = call;
   crew.bound = bound;
-  pthread_barrier_init(&crew.all, nullptr, block.threads);
-  crew.warps.resize((block.threads + WARP - 1) / WARP);
-  for (size_t w = 0; w < crew.warps.size(); w++)
-    pthread_barrier_init(&crew.warps[w], nullptr, lanes_of(static_cast<int>(w)));
   for (int i = 0; i < block.threads; i++) {
     Thread &thread = crew.threads[i];
     const unsigned n = static_cast<unsigned>(i);
@@ -63,17 +87,17 @@ const char *run_block(unsigned, void (*call)(const void *), const void *bound) {
     thread.number = i;
     thread.lane = i % WARP;
     thread.warp = i / WARP;
-    if (pthread_create(&crew.handles[i], nullptr, body, &thread)) std::abort();
   }
-  for (pthread_t handle : crew.handles) pthread_join(handle, nullptr);
-  pthread_barrier_destroy(&crew.all);
-  for (pthread_barrier_t &barrier : crew.warps) pthread_barrier_destroy(&barrier);
+  pthread_barrier_wait(&crew.turn);
+  pthread_barrier_wait(&crew.turn);
   return nullptr;
 }
 
 }  // namespace
 
-int block_barrier(const char *, int vote) {
+void block_barrier(const char *) { pthread_barrier_wait(&crew.all); }
+
+int block_vote(const char *, int vote) {
   current->vote = vote;
   pthread_barrier_wait(&crew.all);
   int votes = 0;
@@ -82,15 +106,21 @@ int block_barrier(const char *, int vote) {
   return votes;
 }
 
+// A warp's messages lie in two places by turns: who reads the last ones need not wait for the others,
+// who cannot write there before they have met once more.
 void warp_barrier(unsigned mask, const char *place) {
   const int lanes = lanes_of(current->warp);
   if (mask != ~0u || lanes != WARP) fail("%s: only full warps here", place);
+  side = !side;
+  std::memcpy(&crew.messages[side][current->number * MESSAGE], current->message, MESSAGE);
   pthread_barrier_wait(&crew.warps[current->warp]);
 }
 
-const unsigned char *message_of(int lane) { return crew.threads[current->warp * WARP + lane].message; }
+const unsigned char *message_of(int lane) {
+  return &crew.messages[side][(current->warp * WARP + lane) * MESSAGE];
+}
 
-void exchange_done() { pthread_barrier_wait(&crew.warps[current->warp]); }
+void exchange_done() {}
 
 void lock(const void *object) { pthread_mutex_lock(&door_of(object).mutex); }
 
