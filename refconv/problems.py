@@ -6,11 +6,12 @@ and fake tensors and NumPy arrays all pass; ``check_indices`` alone looks at val
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 from . import arrays, checks, normalize, normalize_pool
-from .errors import IndexRangeError
+from .errors import IndexRangeError, UnsupportedError
 from .moves import ColumnProblem, IndexProblem, PadProblem
 from .ops import OPS
 from .problem import ConvProblem, PoolProblem
@@ -126,6 +127,11 @@ def check_indices(problem: IndexProblem, x: Any, index: Any) -> None:
     for size in problem.large:
         limit *= size
     if index.shape.numel() if arrays.is_torch(index) else index.size:
+        if _is_captured(index):
+            raise UnsupportedError(
+                f"{problem.op}: the CPU looks at its indices, and cannot while a CUDA graph is "
+                "captured (leave unpooling out of the graph)"
+            )
         low, high = int(index.min()), int(index.max())
         if low < 0 or high >= limit:
             bad = low if low < 0 else high
@@ -134,6 +140,13 @@ def check_indices(problem: IndexProblem, x: Any, index: Any) -> None:
                 f"which has {limit} "
                 f"cells a channel (indices {checks.show(index.shape)})"
             )
+
+
+def _is_captured(x: Any) -> bool:
+    """Whether what is done to an array now becomes part of a CUDA graph."""
+    if not (arrays.is_torch(x) and x.is_cuda):
+        return False
+    return bool(sys.modules["torch"].cuda.is_current_stream_capturing())
 
 
 def gather(x, index, rank, backend) -> IndexProblem:

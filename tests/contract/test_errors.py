@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as T
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import refconv.functional as F
-from refconv import autograd, normalize
+from refconv import autograd, normalize, problems
 from refconv.errors import (
     ArgumentError,
     DtypeError,
@@ -24,6 +25,7 @@ from refconv.errors import (
     UnsupportedError,
     UsageError,
 )  # fmt: skip
+from refconv.moves import IndexProblem
 from refconv.oracle.check import drawn
 
 Z = torch.zeros
@@ -383,3 +385,13 @@ def check_refusal(op: str, given_shapes: list, args: tuple) -> None:
     assert ours is None or theirs is not None, "only torch refuses"
     if ours is not None:
         assert ours.shape == theirs.shape
+
+
+def test_unpooling_says_that_it_cannot_be_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a CUDA graph: it looks at its indices on the CPU."""
+    problem = IndexProblem("max_unpool2d", (1, 2), (3, 3), (6, 6), "float32")
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with FakeTensorMode():
+        x, index = (torch.empty(1, 2, 3, 3, device="cuda", dtype=d) for d in (None, torch.int64))
+        with pytest.raises(UnsupportedError, match="max_unpool2d: the CPU looks at its indices"):
+            problems.check_indices(problem, x, index)

@@ -125,7 +125,7 @@ def race(item: dict[str, Any], device: Device, progress: Callable[[str], None]) 
     for entry in racing:
         again(entry, row, judge, device)
     if input_shape(row.problem)[0] == 1:
-        _host(racing, device, progress)
+        _host(racing, row, judge, device, progress)
     record["clocks"].append(device.clocks())
     record["entries"] = {e.key: e.record for e in (*theirs, *ours)}
     return {"status": _status(ours), **record, **_outcome(racing)}
@@ -298,9 +298,11 @@ def _time(racing: list[Entry], row: Row, device: Device) -> None:
             entry.record["interval"] = median_interval(ratios)
 
 
-def _host(racing: list[Entry], device: Device, progress: Callable[[str], None]) -> None:
+def _host(
+    racing: list[Entry], row: Row, judge: Judge, device: Device, progress: Callable[[str], None]
+) -> None:
     """Of single images: nanoseconds per call as a program sees it, many in a row; and of the same
-    call captured as a CUDA graph.
+    call captured as a CUDA graph, or why not.
     """
     clock = device.warm()
     for entry in racing:
@@ -311,14 +313,33 @@ def _host(racing: list[Entry], device: Device, progress: Callable[[str], None]) 
             continue
         progress(f"{entry.key}: as a graph")
         try:
-            graph = torch.cuda.CUDAGraph()
-            with torch.no_grad(), torch.cuda.graph(graph):
-                entry.call()
-            entry.record["graph_ns"] = min(clock.time(graph.replay, count) for _ in range(3))
-        except RuntimeError as error:
+            replay = captured(entry, row, judge, device)
+            entry.record["graph_ns"] = min(clock.time(replay, count) for _ in range(3))
+        except Exception as error:
             if not device.healthy():
                 raise
-            entry.record["graph"] = " ".join(str(error).split())[:200]
+            entry.record["graph"] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def captured(entry: Entry, row: Row, judge: Judge, device: Device) -> Call:
+    """What replays the entry's call as a CUDA graph; its result has been judged.
+
+    Raises:
+        RuntimeError: the call cannot be captured, or its replay's result is not right.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.no_grad(), torch.cuda.graph(graph):
+        made = entry.call()
+    spoil(_several(made))
+    graph.replay()
+    device.synchronize()
+    pairs = zip(_several(made), _several(entry.call()), strict=True)
+    if not all(torch.equal(a, b) for a, b in pairs):
+        again = Entry(entry.name, entry.layout, entry.call, entry.algorithm)
+        _judge(again, row, judge, made)
+        if again.record["status"] not in TIMED:
+            raise RuntimeError(f"its replay is wrong: {again.record['reason']}")
+    return graph.replay
 
 
 def _several(results: Any) -> tuple[torch.Tensor, ...]:
