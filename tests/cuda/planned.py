@@ -2,12 +2,12 @@
 
 Of the listed problems in three layouts, and of what ``refconv gpu`` times, where tiles are large.
 What differs in a window's numbers alone is one kind: it has any number of members, and the compile
-gate takes the heaviest and some others.
+gate takes the heaviest and some others. Unless REFCONV_TESTS=thorough, one kind stands for several
+where their code is nearly the same (``Unit.group``).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,14 +21,13 @@ from refconv.backends._cuda_source import Macros
 from refconv.harness.gpu import compiling, odd, rows
 
 from . import running
-from .running import DTYPES, EACH, find
+from .running import DTYPES, EACH, THOROUGH, find
 
 #: Macros that follow from a window's numbers and an image's size.
 NUMBERS = (
     "TAPS_H", "TAPS_W", "STRIDE_H", "STRIDE_W", "DILATION_H", "DILATION_W", "PHASE_H", "PHASE_W",
     "ROWS", "THREADS_W", "THREADS_H", "THREADS_C", "PLANES", "PARTS",
 )  # fmt: skip
-THOROUGH = os.environ.get("REFCONV_TESTS") == "thorough"
 #: For each target, the element types that are compiled, and whether of a file and type the heaviest
 #: kind stands for the others (of sm_80 unless REFCONV_TESTS=thorough: two minutes of a compiler).
 TARGETS = {
@@ -37,8 +36,6 @@ TARGETS = {
     "sm_90a": (DTYPES, False),
     "sm_90a wide": (("float32", "float64", "bfloat16"), True),
 }
-#: Members of a kind beside the heaviest, for the newest GPU: of each type others.
-OTHERS = 1
 #: Slots whose results are asked for in torch's default layout whatever the input's.
 FLAT = ("unfold", "fold", "conv_bgrad", "gather", "scatter", "scatter_add")
 
@@ -68,9 +65,28 @@ class Unit:
         return dict(self.macros).get("ELEMENT", "")
 
     @property
+    def like(self) -> tuple[str, Macros]:
+        """The kind whose code is nearly the same: of bfloat16, which is loaded as float16 is, and
+        without the comparison that clamps results.
+        """
+        source, macros = self.kind
+        return source, tuple(
+            (name, "bfloat16" if value == "float16" else value)
+            for name, value in macros if name != "RELU"
+        )  # fmt: skip
+
+    @property
+    def group(self) -> object:
+        """Of whom the heaviest is compiled."""
+        if THOROUGH or self.kind == self.like:
+            return self.kind
+        return self.dtype, "RELU" in dict(self.macros)
+
+    @property
     def weight(self) -> int:
-        """What registers and shared memory grow with, about."""
-        return prod(int(value) for _, value in self.macros if value.isdigit() and value != "0")
+        """What registers and shared memory grow with, about; channels_last takes more."""
+        numbers = ((name, int(value)) for name, value in self.macros if value.isdigit())
+        return prod(n + name.endswith("_LAST") for name, n in numbers if n)
 
 
 @cache
@@ -121,18 +137,17 @@ def chosen(source: str, target: str) -> list[Unit]:
     dtypes, heaviest_only = TARGETS[target]
     mine = [u for u in units(bool(is_wide)) if u.source == source and runs(u.arch, arch)]
     mine = [u for u in mine if u.dtype in ("", *dtypes)]
-    if target != "sm_90a":  # clamping is a comparison: the same registers everywhere
-        mine = [u for u in mine if ("RELU", "1") not in u.macros]
-    kinds: dict[object, list[Unit]] = {}
+    if target != "sm_90a":
+        mine = [u for u in mine if "RELU" not in dict(u.macros)]
+    groups: dict[object, list[Unit]] = {}
     for unit in mine:
-        kinds.setdefault(unit.dtype if heaviest_only else unit.kind, []).append(unit)
+        groups.setdefault(unit.dtype if heaviest_only else unit.group, []).append(unit)
     found = []
-    for i, members in enumerate(kinds.values()):
+    for i, (group, members) in enumerate(groups.items()):
         heaviest, *others = sorted(members, key=lambda u: -u.weight)
         found.append(heaviest)
-        if target == "sm_90a" and others:
-            places = {(i + j * len(DTYPES)) % len(others) for j in range(OTHERS)}
-            found += [others[at] for at in sorted(places)]
+        if target == "sm_90a" and others and group == heaviest.kind and (THOROUGH or i % 2 == 0):
+            found.append(others[i % len(others)])  # of each type another
     return found
 
 

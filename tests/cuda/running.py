@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from refconv.oracle.algorithm_bounds import ALGORITHMS
 from . import moving
 from .fenced import fenced
 
+THOROUGH = os.environ.get("REFCONV_TESTS") == "thorough"
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 #: What a step declares to round its inputs to.
 PRECISIONS = {"igemm_tf32": "tf32"}
@@ -81,6 +83,18 @@ def problems(slot: str, name: str, dtype: str) -> list[Any]:
         read = [p for p in read if not p.transposed]
     read = [replace(p, dtype=dtype, bias=p.bias and slot == p.forward_slot) for p in read]
     return [p for p in read if find(slot, name).supports(p) is None]
+
+
+def share(slot: str, name: str, dtype: str) -> list[Any]:
+    """Of these, what is run of a type: all of the step's first one, a third of each other, together
+    all; all of each where REFCONV_TESTS=thorough.
+    """
+    listed = problems(slot, name, dtype)
+    at = DTYPES.index(dtype)
+    first = next((d for d in DTYPES if problems(slot, name, d)), dtype)
+    if THOROUGH or dtype == first:
+        return listed
+    return listed[at % 3 :: 3] or listed[:1]
 
 
 @lru_cache(maxsize=512)

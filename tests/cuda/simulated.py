@@ -1,8 +1,8 @@
 """Runs the CUDA kernels in Python on Numba's simulator, and judges them: a program of its own,
 since the simulator takes the compiler's place for the whole process (NUMBA_ENABLE_CUDASIM=1).
 
-    python -m tests.cuda.simulated SLOT ALGORITHM      every listed problem; prints how many
-    python -m tests.cuda.simulated --bugs < JSON       planted bugs; prints what is said of each
+    python -m tests.cuda.simulated [SLOT ALGORITHM]   every listed problem; prints how many of each
+    python -m tests.cuda.simulated --bugs < JSON      planted bugs; prints what is said of each
 
 A kernel is run as users run it, by ``dispatch`` on torch's tensors, into poisoned memory between
 guard bands; only the device is pretended to be the CPU.
@@ -49,6 +49,9 @@ conv_transpose2d x[1,2,3,2] w[2,1,3,3] s2 p1 op1 g2
 conv2d x[0,2,4,4] w[2,2,3,3] b p1
 """.strip().splitlines()
 
+#: Weights of a problem whose gradient is computed, at most.
+WEIGHTS = 36
+
 
 class Memory:
     """Memory as NumPy takes it."""
@@ -93,6 +96,8 @@ def problems(slot: str, name: str, dtype: str) -> list[Any]:
     read = [label.parse(text) for text in CONVOLUTIONS]
     if slot == "conv_bgrad":  # of a transposed convolution it is another pass: y is its input
         read = [p for p in read if not p.transposed]
+    if slot == "conv_wgrad":  # a block for every weight
+        read = [p for p in read if prod(p.weight_shape) <= WEIGHTS]
     able = next(a for a in backends.get(NAME).slots[slot] if a.name == name).supports
     read = [replace(p, dtype=dtype, bias=p.bias and slot == p.forward_slot) for p in read]
     return [p for p in read if able(p) is None]
@@ -188,8 +193,10 @@ def main() -> None:
     torch.set_num_threads(1)
     np.seterr(all="ignore")
     pretend()
-    if sys.argv[1] != "--bugs":
-        print(every(*sys.argv[1:3]))
+    if sys.argv[1:] != ["--bugs"]:
+        steps = [(slot, a.name) for slot, made in backends.get(NAME).slots.items() for a in made]
+        asked = [tuple(sys.argv[1:])] if sys.argv[1:] else steps
+        print(json.dumps({" ".join(step): every(*step) for step in asked}))
         return
     with tempfile.TemporaryDirectory() as scratch:
         sys.path.insert(0, scratch)

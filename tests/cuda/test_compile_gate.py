@@ -93,16 +93,19 @@ def test_costs_are_inside_the_budget(file: str, target: str) -> None:
 
 def test_no_kernel_is_forgotten() -> None:
     """Every file and every kernel is launched by some plan, and is compiled for all that its step
-    is written for; every kind of macros for the newest.
+    is written for; for the newest in every type, and every kind of macros or one like it.
     """
-    every = {k for file in FILES for k in source.kernels(source.text(file))}
-    assert {k for unit in planned.units() for k in unit.shared} == every
+    kernels = {k for file in FILES for k in source.kernels(source.text(file))}
+    assert {k for unit in planned.units() for k in unit.shared} == kernels
     for target, oldest in (("sm_75", "sm_70"), ("sm_80", "sm_80"), ("sm_90a", "sm_90a")):
         made = [unit for file in FILES for unit in planned.chosen(file, target)]
         able = [u for u in planned.units() if planned.runs(u.arch, target)]
         assert any(u.arch == oldest for u in made)
         assert {u.source for u in made} == {u.source for u in able}
-    assert {u.kind for u in made} == {u.kind for u in planned.units()}
+    every = planned.units()
+    assert {u.like for u in made} == {u.like for u in every}
+    assert {(u.source, u.group) for u in made} == {(u.source, u.group) for u in every}
+    assert {(u.source, u.dtype) for u in made} == {(u.source, u.dtype) for u in every}
     assert all("int64" in dict(u.macros).values() for u in planned.units(True))
 
 

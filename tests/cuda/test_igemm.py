@@ -12,15 +12,12 @@ import torch
 from refconv import label
 from refconv.backends import _cuda_emulator as emulator
 from refconv.backends import _cuda_igemm as plans
-from refconv.backends import _cuda_nvrtc as nvrtc
 from refconv.backends import _cuda_source as source
 from refconv.backends import unavailable
 from refconv.backends._cuda_launch import Given, Launch
 
 from . import running
 from .running import find, judge
-from .test_compile_gate import costs, needs_compiler, wide
-from .test_compile_gate import judge as judge_cost
 from .test_planted_bugs import Bug
 
 here = pytest.mark.skipif(
@@ -166,21 +163,6 @@ def test_negative_padding_leaves_out_the_border(slot: str) -> None:
     want = running.run(problem, slot, "direct", given)
     got = running.run(problem, slot, "igemm", given)
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
-
-
-@needs_compiler
-@pytest.mark.parametrize("slot", EACH_SLOT)
-@pytest.mark.parametrize("arch", ["sm_75", "sm_90a"])
-def test_large_tiles_are_inside_the_budget(monkeypatch, slot: str, arch: str) -> None:
-    """Those that no listed problem is large enough for, in the layout that takes most registers."""
-    for m, n in ((128, 128), (128, 64)):
-        with_tile(monkeypatch, m, n)
-        launch = asked(slot, QUADS, "channels_last")
-        units = [launch.macros, wide(launch.macros)][: 1 if n == 128 else 2]
-        for macros in units:
-            _, log = nvrtc.compiled(launch.source, macros, arch)
-            for kernel, cost in costs(log).items():
-                judge_cost(f"{kernel} {m}x{n} {arch}", kernel, cost, 0)
 
 
 DGRAD = "conv_dgrad igemm dgrad_3_igemm.cu"
