@@ -68,16 +68,7 @@ __device__ __forceinline__ void depthwise(element *out, const Side &to, const el
     for (int r = 0; r < SPAN_H; r++) {
       accumulator v[Part2::WIDTH];
       Part2::row(v, at, r);
-#pragma unroll
-      for (int j = 0; j < ROWS; j++) {
-        const int kh = tap_h(r, j);
-        if (kh < 0) continue;
-#pragma unroll
-        for (int s = 0; s < SPAN_W; s++)
-#pragma unroll
-          for (int i = 0; i < COLUMNS; i++)
-            if (tap_w(s, i) >= 0) sum[j][i] += v[s] * taps[kh * TAPS_W + tap_w(s, i)];
-      }
+      each_meeting(r, [&](int j, int i, int s, int tap) { sum[j][i] += v[s] * taps[tap]; });
     }
   }
 

@@ -44,16 +44,7 @@ __device__ __forceinline__ void slide(const accumulator *tile, const Own &own, T
   for (int r = 0; r < SPAN_H; r++) {
     accumulator v[Part2::WIDTH];
     Part2::row(v, at, r);
-#pragma unroll
-    for (int j = 0; j < ROWS; j++) {
-      const int kh = tap_h(r, j);
-      if (kh < 0) continue;
-#pragma unroll
-      for (int s = 0; s < SPAN_W; s++)
-#pragma unroll
-        for (int i = 0; i < COLUMNS; i++)
-          if (tap_w(s, i) >= 0) take(j, i, kh * TAPS_W + tap_w(s, i), v[s]);
-    }
+    each_meeting(r, [&](int j, int i, int s, int tap) { take(j, i, tap, v[s]); });
   }
 }
 

@@ -34,3 +34,5 @@ __device__ __forceinline__ constexpr int tap_h(int r, int j) {
 __device__ __forceinline__ constexpr int tap_w(int s, int i) {
   return tap_at(s - i * STRIDE_W, DILATION_W, TAPS_W);
 }
+
+#include "meet.cuh"

@@ -51,3 +51,5 @@ __device__ __forceinline__ constexpr int tap_h(int r, int j) {
 __device__ __forceinline__ constexpr int tap_w(int s, int i) {
   return tap_at(i + PHASE_W - (s - BEFORE_W) * STRIDE_W, DILATION_W, TAPS_W);
 }
+
+#include "meet.cuh"

@@ -96,6 +96,8 @@ BUGS = [
         "(TAPS_W - 1) * DILATION_W", PADDED, "wrong;"),
     Bug("padding on the wrong side", "conv_fprop depthwise slide.cuh",
         "o * STRIDE_W - padding", "o * STRIDE_W + padding", PADDED, "wrong;"),
+    Bug("a row of taps left out", "conv_fprop depthwise meet.cuh", "if (kh < 0)", "if (kh < 1)",
+        PADDED, "wrong;"),
     Bug("another phase", "conv_dgrad depthwise unslide.cuh", "j + PHASE_H -", "j -", STRIDED,
         "wrong;"),
     Bug("stored behind the row", "conv_fprop depthwise planes.cuh", "if (i < count) to[", "to[",
