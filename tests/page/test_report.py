@@ -1,5 +1,6 @@
 """The report in a browser: nothing complains, nothing is too wide, and its table sorts."""
 
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,10 @@ from refconv.harness.report import findings, page, summary, trend
 
 pytestmark = pytest.mark.browser
 
-HISTORY = Path(__file__).resolve().parents[2] / "bench" / "history"
-CPU = HISTORY / "cpu-epyc-25.1-2core" / "cpu.jsonl"
-CLASSICS = HISTORY / "cpu-epyc-2core" / "classics.jsonl"
-CHECK = HISTORY / "cpu-epyc-2core" / "check-sample.json"
+ROOT = Path(__file__).resolve().parents[2]
+CPU = ROOT / "bench" / "history" / "cpu-epyc-25.1-2core" / "cpu.jsonl"
+EXAMPLE = ROOT / "docs" / "reference" / "example-report.html"
+RECORDS = Path("docs", "reference", "example-report")
 
 #: Elements that reach out of the page where nothing scrolls them.
 OUTSIDE = """() => {
@@ -73,12 +74,18 @@ class Tab:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """A report of all kinds, and a trend."""
+    """The example's report, made anew, and a trend."""
     folder = tmp_path_factory.mktemp("report")
-    made = findings.Report(summary.read([CPU, CLASSICS, CHECK]))
-    (folder / "report.html").write_text(page.page(made), encoding="utf-8")
+    with chdir(ROOT):
+        made = findings.Report(summary.read(sorted(RECORDS.iterdir())))
+        (folder / "report.html").write_text(page.page(made), encoding="utf-8")
     (folder / "trend.html").write_text(page.trend_page(trend.read([CPU])), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in ("report", "trend")}
+
+
+def test_the_example_in_the_docs_is_made_of_the_records_beside_it(pages):
+    again = f"stale: refconv report {RECORDS} -o {EXAMPLE.relative_to(ROOT)}"
+    assert pages["report"].read_text("utf-8") == EXAMPLE.read_text("utf-8"), again
 
 
 @pytest.mark.parametrize("name", ["report", "trend"])
