@@ -135,7 +135,7 @@ def speed(timed: Sequence[Row], sheet: Sheet) -> list[Chart]:
         label = {"both": "strict = fast"}.get(r.accuracy, r.accuracy or r.backend)
         face = "none" if r.status == NOISE else colour
         dots.add(r.ratio or 1.0, y, MARKS.get(r.accuracy, "o"), color=colour,
-                 markerfacecolor=face, label=label)  # fmt: skip
+                 markerfacecolor=face, label=label if face == colour else "_hollow")  # fmt: skip
     for colour, (xs, ys) in bars.items():
         axes.plot(xs, ys, color=colour, linewidth=2, alpha=0.5, solid_capstyle="round")
     dots.draw(axes, markersize=4)
