@@ -261,7 +261,9 @@ def test_another_mode_hears_the_same_calls_and_none_of_the_audits():
         net, x = net_and_input(33)
         with Listener() as listener, audit() if audited else nullcontext():
             net(x).square().mean().backward()
-        heard.append(listener.heard)
+        # torch 2.6 detaches what a second mode has returned, whatever the mode does.
+        detach = torch.ops.aten.detach.default
+        heard.append([func for func in listener.heard if func is not detach])
     assert heard[0] == heard[1]
 
 
