@@ -74,7 +74,7 @@ class DeviceCall:
         ):
             for name, shape, x in zip(names, shapes, given, strict=False):
                 if x is not None:
-                    ready[name] = memory.ready(x, shape)
+                    ready[name] = memory.ready(x, shape, written=given is results)
         before = self._snapshot(ready)
         odd = frozenset(name for name, (x, _) in ready.items() if memory.address(x) % 16)
         is_gpu = self.choice.backend.device == "cuda"

@@ -12,19 +12,25 @@ from typing import Any
 import numpy as np
 
 from . import arrays, guard
+from .errors import UnsupportedError
 
 Size = tuple[int, ...]
 
 
-def ready(x: Any, shape: Size) -> tuple[Any, Size]:
+def ready(x: Any, shape: Size, written: bool = False) -> tuple[Any, Size]:
     """``x`` as memory that a kernel reads, and its strides, in elements, as an array of ``shape``.
 
     ``x`` itself, unless no strides describe it: it must be conjugated first, or it has axes that
     ``shape`` merges but that do not lie behind one another. Then it is a copy.
+
+    Raises:
+        UnsupportedError: it is ``written``, and what is written to a copy would be lost.
     """
     if arrays.is_torch(x):
         x = x.detach().resolve_conj().resolve_neg()
         strides = reshaped(tuple(x.shape), x.stride(), shape)
+        if strides is None and written:
+            raise _lost(x, shape)
         if strides is None:
             x = x.contiguous()
             strides = contiguous(shape)
@@ -32,9 +38,20 @@ def ready(x: Any, shape: Size) -> tuple[Any, Size]:
     found = None
     if all(s % x.itemsize == 0 for s in x.strides):
         found = reshaped(x.shape, tuple(s // x.itemsize for s in x.strides), shape)
+    if found is None and written:
+        raise _lost(x, shape)
     if found is None:
         x, found = x.copy(order="C"), contiguous(shape)
     return x, found
+
+
+def _lost(x: Any, shape: Size) -> UnsupportedError:
+    what = (
+        f"an output of {tuple(x.shape)} with strides {tuple(x.stride())}"
+        if arrays.is_torch(x)
+        else f"an output of {x.shape} with strides of {x.strides} bytes"
+    )
+    return UnsupportedError(f"{what} cannot be written as {shape}; ask for a contiguous one")
 
 
 def address(x: Any) -> int:

@@ -187,3 +187,14 @@ def test_an_old_gpu_is_a_reason_of_the_step() -> None:
     problem = label.parse("conv2d x[1,1,5,5] w[1,1,3,3]")
     (first, *_) = slots(lambda: "sm_61")["conv_fprop"]
     assert first.supports(problem) == "it needs sm_70 or newer, and this GPU is sm_61"
+
+
+@pytest.mark.parametrize("make", [torch.zeros, np.zeros])
+def test_what_is_written_to_a_copy_is_not_lost(make):
+    """Axes that merge in memory are one; those that do not are copied to be read, never written."""
+    x = make((4, 6))
+    assert memory.ready(x, (24,), written=True)[1] == (1,)
+    apart = x[:, :3]
+    assert memory.ready(apart, (12,))[1] == (1,)
+    with pytest.raises(UnsupportedError, match=r"cannot be written as \(12,\)"):
+        memory.ready(apart, (12,), written=True)
