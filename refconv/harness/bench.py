@@ -17,7 +17,7 @@ import torch
 
 from .. import guard, label
 from ..errors import RefconvError, UnsupportedError
-from . import contestants, environment, judging, passes
+from . import contestants, environment, judging, passes, room
 from .cases import with_batch
 from .compare import make_trials
 from .contestants import Contestant
@@ -33,9 +33,8 @@ def bench(case: Any, options: Options) -> Iterator[Bench]:
     ways = [way for way in options.ways if passes.exists(case.problem, way)]
     if not ways:
         return
-    if getattr(case, "refused", ""):
-        yield from (blank(case, way, Contestant("torch"), options, reason=case.refused)
-                    for way in ways)  # fmt: skip
+    if refused := getattr(case, "refused", "") or room.lacking(case.problem):
+        yield from (blank(case, way, Contestant("torch"), options, reason=refused) for way in ways)
         return
     backward = any(way not in ("fprop", "indices") for way in ways)
     trials = make_trials(case.problem, judging.Options(backward=backward, seed=options.seed))

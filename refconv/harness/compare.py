@@ -18,7 +18,7 @@ import torch
 from ..errors import UsageError
 from ..notation import input_shape
 from ..oracle import inputs, reference
-from . import timing
+from . import room, timing
 from .candidates import Candidate, candidates
 from .judging import Options, Trial, changed, doubts, empty_row, result
 from .records import Result
@@ -43,7 +43,8 @@ def compare_cases(cases: Iterable[Any], options: Options) -> Iterator[Result]:
 
 def compare(case: Any, who: list[Candidate], options: Options) -> Iterator[Result]:
     """The results of one case: a row for every candidate, skipped ones included."""
-    problem, refused = case.problem, getattr(case, "refused", "")
+    problem = case.problem
+    refused = getattr(case, "refused", "") or room.lacking(problem)
     if refused:
         yield from (changed(empty_row(case, c, options), reason=refused) for c in who)
         return
