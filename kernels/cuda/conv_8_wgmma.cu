@@ -1,5 +1,6 @@
 // conv_8_wgmma.cu — step 8: the product of step 7 by warpgroups (wgmma), its tiles brought by the
-// tensor memory accelerator. Hopper only. 16 bits; 1-D and 2-D.
+// tensor memory accelerator. Hopper only. 16 bits; 1-D and 2-D; fprop, and dgrad as in step 7: a
+// launch for each phase of the stride, over taps that are walked backwards.
 //
 // It adds: operands stay in shared memory, one instruction multiplies 64 x BLOCK_N x 16 and runs on
 // its own; the accelerator walks over windows itself (im2col mode), strides, padding and dilation
@@ -39,21 +40,24 @@ __device__ __forceinline__ void produce(element *tiles, const Ring &ring, const 
                                         const TensorMap *w, const Gemm &g, unsigned m0, int group,
                                         int n0) {
   const Position p = position_of(m0, g);
-  const int h = p.h * g.step_h + g.start_h, v = p.w * g.step_w + g.start_w;
+  // The accelerator adds only offsets of 0 and more: where taps go back, a window begins at the last.
+  const int back_h = min(0, (g.TH - 1) * g.hop_h), back_w = min(0, (g.TW - 1) * g.hop_w);
+  const int h = p.h * g.step_h + g.start_h + back_h, v = p.w * g.step_w + g.start_w + back_w;
   int s = 0;
   for (int th = 0; th < g.TH; th++)
-    for (int tw = 0; tw < g.TW; tw++)
+    for (int tw = 0; tw < g.TW; tw++) {
+      const int tap = int((g.w_first + th * g.w_h + tw * g.w_w) / g.channels);
 #pragma unroll 1
       for (int c = 0; c < g.channels; c += DEPTH, s++) {
         const int stage = s % STAGES;
         element *tile = tiles + stage * TILE;
         barrier_wait(ring.empty + stage, (s / STAGES + 1) % 2);
         barrier_arrive_expect(ring.full + stage, TILE * int(sizeof(element)));
-        copy_windows(tile, x, group * g.channels + c, v, h, p.n, tw * g.hop_w, th * g.hop_h,
-                     ring.full + stage);
-        copy_box(tile + BLOCK_M * DEPTH, w, c, th * g.TW + tw, group * g.columns + n0,
-                 ring.full + stage);
+        copy_windows(tile, x, group * g.channels + c, v, h, p.n, tw * g.hop_w - back_w,
+                     th * g.hop_h - back_h, ring.full + stage);
+        copy_box(tile + BLOCK_M * DEPTH, w, c, tap, group * g.columns + n0, ring.full + stage);
       }
+    }
 }
 
 // Two warpgroups: each multiplies its 64 rows; a stage is given back when the product after it has
@@ -80,9 +84,9 @@ __device__ __forceinline__ void consume(float (&sum)[BLOCK_N / 2], const element
 }
 
 extern "C" __global__ void __launch_bounds__(288, 1)
-conv_fprop_wgmma(element *y, const element *x, const element *w, const element *b,
-                 const __grid_constant__ TensorMap x_map, const __grid_constant__ TensorMap w_map,
-                 const Gemm g) {
+conv_wgmma(element *y, const element *x, const element *w, const element *b,
+           const __grid_constant__ TensorMap x_map, const __grid_constant__ TensorMap w_map,
+           const Gemm g) {
   DYN_SHARED(element, tiles);  // [STAGES][x: BLOCK_M, w: BLOCK_N][DEPTH]; at the end, of y
   __shared__ Barrier full[STAGES], empty[STAGES];
   const int parts = (g.columns - 1) / BLOCK_N + 1;

@@ -67,18 +67,23 @@ def fprop(given: Given, terms: int = 1) -> list[Launch]:
 
 def dgrad(given: Given, terms: int = 1) -> list[Launch]:
     """dy and w, packed, and a product for every phase of the stride that has positions."""
-    problem = given.problem
-    n, c, *sizes = given.shapes["x"]
-    groups, k = problem.groups, given.shapes["y"][1]
-    y = activations(given, "y", k)
+    y = activations(given, "y", given.shapes["y"][1])
     w = weights(given, y.channels, turned=True)
     made = [*y.before, *w.before]
-    stride, low, dilation = numbers(problem)
+    for shape in shapes_of_phases(given, w):
+        made.append(_product(given, ("dgrad_7_mma.cu", "conv_dgrad_mma"), "x", y, w, shape, terms))
+    return made
+
+
+def shapes_of_phases(given: Given, w: Rows) -> Iterator[Shape]:
+    """The products of dgrad over turned weights: one for every phase of the stride."""
+    n, c, *sizes = given.shapes["x"]
+    stride, low, dilation = numbers(given.problem)
     x_strides, taps = given.strides["x"], w.strides[2:]
     kernel = given.shapes["w"][2:]
     for axes in product(*(phases(*a) for a in zip(sizes, kernel, stride, low, dilation))):  # noqa: B905
-        shape = Shape(
-            n, c // groups, given.shapes["y"][2:],
+        yield Shape(
+            n, c // given.problem.groups, given.shapes["y"][2:],
             tuple(a.count for a in axes), tuple(a.taps for a in axes),
             (1, 1, 1), tuple(a.start for a in axes), tuple(-a.back for a in axes),
             (*x_strides[:2], *(s * m for s, m in zip(x_strides[2:], stride, strict=True))),
@@ -86,8 +91,6 @@ def dgrad(given: Given, terms: int = 1) -> list[Launch]:
             tuple(a.step * s for a, s in zip(axes, taps, strict=True)),
             sum(a.first_tap * s for a, s in zip(axes, taps, strict=True)),
         )  # fmt: skip
-        made.append(_product(given, ("dgrad_7_mma.cu", "conv_dgrad_mma"), "x", y, w, shape, terms))
-    return made
 
 
 def fprop_three(given: Given) -> list[Launch]:
@@ -160,7 +163,8 @@ def activations(given: Given, name: str, channels: int) -> Rows:
 def weights(given: Given, channels: int, turned: bool = False, dense: bool = False) -> Rows:
     """w in rows of one output channel, or, ``turned``, of one input channel.
 
-    ``strides`` are of rows, (unused), and of taps; with ``dense`` the taps' h and w are one axis.
+    ``strides`` are of rows, (unused), and of taps; with ``dense`` taps lie behind one another in h
+    and w.
     """
     k, c, *kernel = given.shapes["w"]
     w_k, w_c, *taps = given.strides["w"]
@@ -169,8 +173,9 @@ def weights(given: Given, channels: int, turned: bool = False, dense: bool = Fal
         own = k // groups
         sizes = (groups, c, *kernel, 1, own, channels)
         return _packed(given, "w", sizes, (own * w_k, w_c, *taps, 0, w_k))
-    merge = 1 in kernel[1:] or taps[1] == kernel[2] * taps[2]
-    if c == channels and lies_in_chunks(given, "w", 1) and (merge or not dense):
+    lie = zip(kernel[1:], taps[1:], (kernel[2] * c, c), strict=True)
+    behind = all(n == 1 or stride == due for n, stride, due in lie)
+    if c == channels and lies_in_chunks(given, "w", 1) and (behind or not dense):
         return Rows("w", (), c, (w_k, 0, *taps), given.reach("w") + 1)
     return _packed(given, "w", (k, 1, *kernel, 1, c, channels), (w_k, 0, *taps, 0, w_c))
 
@@ -300,12 +305,12 @@ def supports_single(problem: Any) -> str | None:
 
 def supports_small_dgrad(problem: Any) -> str | None:
     """In 16 bits, and a phase of the stride a launch."""
-    return supports_small(problem) or _phased(problem)
+    return supports_small(problem) or phased(problem)
 
 
 def supports_single_dgrad(problem: Any) -> str | None:
     """In TF32, and a phase of the stride a launch."""
-    return supports_single(problem) or _phased(problem)
+    return supports_single(problem) or phased(problem)
 
 
 #: Terms of a sum from which three products stay inside the bound of direct sums: u for each term,
@@ -337,7 +342,7 @@ def _channels(problem: Any) -> tuple[int, int]:
     return c, k // problem.groups
 
 
-def _phased(problem: Any) -> str | None:
+def phased(problem: Any) -> str | None:
     count = prod(problem.stride)
     return None if count <= 64 else f"it launches up to 64 phases, and this stride has {count}"
 

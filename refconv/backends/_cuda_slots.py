@@ -60,6 +60,7 @@ TABLE: dict[str, tuple[Step, ...]] = {
     ),
     "conv_dgrad": (
         Step("depthwise", "_cuda_depthwise:dgrad_depthwise", depthwise.dgrad),
+        Step("igemm_wgmma", "_cuda_wgmma:dgrad", wgmma.supports_dgrad, "sm_90a"),
         Step("igemm_mma", "_cuda_mma:dgrad", mma.supports_small_dgrad, "sm_80"),
         Step("igemm_tf32", "_cuda_mma:dgrad", mma.supports_single_dgrad, "sm_80", accuracy="fast"),
         Step("igemm_tf32x3", "_cuda_mma:dgrad_three", mma.supports_three_dgrad, "sm_80"),

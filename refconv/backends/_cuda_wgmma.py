@@ -14,7 +14,10 @@ from ._cuda_mma import (
     lies_in_chunks,
     numbers,
     offsets_of,
+    phases,
+    shapes_of_phases,
     supports_small,
+    supports_small_dgrad,
     vector,
     weights,
 )
@@ -33,56 +36,71 @@ def fprop(given: Given) -> list[Launch]:
     problem = given.problem
     n, c, *inputs = given.shapes["x"]
     k, _, *kernel = given.shapes["w"]
-    outputs = given.shapes["y"][2:]
-    groups, columns = problem.groups, k // problem.groups
     x = activations(given, "x", c)
     w = weights(given, x.channels, dense=True)
     stride, low, dilation = numbers(problem)
     shape = Shape(
-        n, columns, tuple(inputs), outputs, tuple(kernel), stride, tuple(-p for p in low),
-        dilation, given.strides["y"], 0, w.strides[2:], 0,
+        n, k // problem.groups, tuple(inputs), given.shapes["y"][2:], tuple(kernel), stride,
+        tuple(-p for p in low), dilation, given.strides["y"], 0, w.strides[2:], 0,
     )  # fmt: skip
-    rows = n * prod(outputs)
+    return [*x.before, *w.before, _product(given, "y", x, w, shape)]
+
+
+def dgrad(given: Given) -> list[Launch]:
+    """dy and w, packed, and a product for every phase of the stride that has positions."""
+    y = activations(given, "y", given.shapes["y"][1])
+    w = weights(given, y.channels, turned=True)
+    products = [_product(given, "x", y, w, shape) for shape in shapes_of_phases(given, w)]
+    return [*y.before, *w.before, *products]
+
+
+def _product(given: Given, result: str, x: Rows, w: Rows, shape: Shape) -> Launch:
+    groups, columns = given.problem.groups, shape.columns
+    rows = shape.n * prod(shape.positions)
     width = choose(rows, columns, groups, given.multiprocessors)
-    last = lies_in_chunks(given, "y", 1) and columns % vector(problem) == 0
+    last = lies_in_chunks(given, result, 1) and columns % vector(given.problem) == 0
     macros = {"BLOCK_M": HEIGHT, "BLOCK_N": width, "STAGES": STAGES, "Y_LAST": int(last)}
-    reaches = (x.reach, w.reach)
     numbers_of = ((m, str(v)) for m, v in macros.items())
-    defined = (*offsets_of(given, *reaches), *numbers_of, *relu(given))
+    defined = (*offsets_of(given, x.reach, w.reach), *numbers_of, *relu(given))
     grid = (blocks(rows, HEIGHT) * blocks(columns, width) * groups, 1, 1)
-    launch = Launch(
-        "conv_8_wgmma.cu", "conv_fprop_wgmma", defined, grid, (288, 1, 1),
-        ("y", x.argument, w.argument, "b", windows(given, x), taps(given, w, width),
-         gemm(given, x, w, shape)),
+    return Launch(
+        "conv_8_wgmma.cu", "conv_wgmma", defined, grid, (288, 1, 1),
+        (result, x.argument, w.argument, "b", windows(given, x, shape),
+         taps(given, w, shape, width), gemm(given, x, w, shape)),
         wgmma_bytes(width, last),
     )  # fmt: skip
-    return [*x.before, *w.before, launch]
 
 
-def windows(given: Given, x: Rows) -> TensorMap:
-    """x as the product reads it: 64 channels of one tap of 128 windows."""
-    problem = given.problem
-    n, _, _, height, width = given.shapes["x"]
-    *_, out_h, out_w = given.shapes["y"]
-    stride, low, _ = numbers(problem)
-    sizes = (x.channels * problem.groups, width, height, n)
+def windows(given: Given, x: Rows, shape: Shape) -> TensorMap:
+    """What is summed over as the product reads it: 64 channels of one tap of 128 windows."""
+    _, height, width = shape.inputs
+    sizes = (x.channels * given.problem.groups, width, height, shape.n)
     s_n, _, _, s_h, s_w = x.strides
-    strides = _of_axes(sizes, (s_w, s_h, s_n))
-    first = (-low[2], -low[1])
-    ends = zip(first, (out_w, out_h), (stride[2], stride[1]), (width, height), strict=True)
-    end_w, end_h = (start + (out - 1) * step - (size - 1) for start, out, step, size in ends)
+    low, high = zip(*(_corners(shape, axis) for axis in (2, 1)), strict=True)
     return TensorMap(
-        x.argument, problem.dtype, sizes, strides, (DEPTH, HEIGHT),
-        Windows(first, (end_w, end_h), (stride[2], stride[1])),
+        x.argument, given.problem.dtype, sizes, _of_axes(sizes, (s_w, s_h, s_n)), (DEPTH, HEIGHT),
+        Windows(low, high, (shape.step[2], shape.step[1])),
     )  # fmt: skip
 
 
-def taps(given: Given, w: Rows, width: int) -> TensorMap:
-    """w as the product reads it: 64 input channels of one tap of ``width`` output channels."""
-    k, _, _, kh, kw = given.shapes["w"]
-    row, _, _, s_h, s_w = w.strides
-    sizes = (w.channels, kh * kw, k)
-    strides = _of_axes(sizes, (s_w if kw > 1 else s_h, row))
+def _corners(shape: Shape, axis: int) -> tuple[int, int]:
+    """Where the first window begins, and, counted from the last element, the last one. Where taps
+    go back, a window begins at its last.
+    """
+    if 0 in shape.taps:  # nothing is read
+        return 0, 0
+    first = shape.start[axis] + min(0, (shape.taps[axis] - 1) * shape.hop[axis])
+    return first, _end(first, shape.positions[axis], shape.step[axis], shape.inputs[axis])
+
+
+def _end(first: int, count: int, step: int, size: int) -> int:
+    return first + (count - 1) * step - (size - 1)
+
+
+def taps(given: Given, w: Rows, shape: Shape, width: int) -> TensorMap:
+    """w as the product reads it: 64 channels of one tap of ``width`` columns of the result."""
+    sizes = (w.channels, prod(given.shapes["w"][3:]), shape.columns * given.problem.groups)
+    strides = _of_axes(sizes, (w.channels, w.strides[0]))
     return TensorMap(w.argument, given.problem.dtype, sizes, strides, (DEPTH, 1, width))
 
 
@@ -114,19 +132,43 @@ def wgmma_bytes(width: int, last: bool) -> int:
 
 def supports(problem: Any) -> str | None:
     """16 bits, two axes, inside the accelerator's limits."""
-    if reason := supports_small(problem):
+    if reason := supports_small(problem) or _plane(problem):
         return reason
-    if problem.rank == 3:
-        return "it is 1-D and 2-D, and this is 3-D"
     (x, w, _), (y,), _, (stride, low, dilation, _) = problem.call("conv_fprop")
     for size, out, kernel, s, p, d in zip(
         x[3:], y[3:], w[3:], stride[1:], low[1:], dilation[1:], strict=True
     ):
         if s > STEP:
             return f"the accelerator takes strides of up to {STEP}, and this has {s}"
-        end = (out - 1) * s - p - (size - 1)
-        if not (p <= CORNER and -p < CORNER and -CORNER <= end < CORNER):
-            return f"the accelerator's windows begin at most {CORNER} outside, or end so far inside"
-        if (kernel - 1) * d > OFFSET:
-            return f"a kernel reaches over {OFFSET + 1} elements at most, and this over more"
+        if reason := _limits(-p, _end(-p, out, s, size), (kernel - 1) * d):
+            return reason
+    return None
+
+
+def supports_dgrad(problem: Any) -> str | None:
+    """As ``supports``, for every phase of the stride."""
+    if reason := supports_small_dgrad(problem) or _plane(problem):
+        return reason
+    (x, w, _), (y,), _, (stride, low, dilation, _) = problem.call("conv_fprop")
+    for axis in (1, 2):
+        size, kernel = x[2 + axis], w[2 + axis]
+        for phase in phases(size, kernel, stride[axis], low[axis], dilation[axis]):
+            reach = max(phase.taps - 1, 0) * phase.back
+            first = phase.start - reach
+            end = _end(first, phase.count, 1, y[2 + axis])
+            if phase.taps and (reason := _limits(first, end, reach)):
+                return reason
+    return None
+
+
+def _plane(problem: Any) -> str | None:
+    return "it is 1-D and 2-D, and this is 3-D" if problem.rank == 3 else None
+
+
+def _limits(first: int, end: int, reach: int) -> str | None:
+    """What of an axis the accelerator cannot say: corners, and the last tap's offset."""
+    if not (-CORNER <= first < CORNER and -CORNER <= end < CORNER):
+        return f"the accelerator's windows begin at most {CORNER} outside, or end so far inside"
+    if reach > OFFSET:
+        return f"a kernel reaches over {OFFSET + 1} elements at most, and this over more"
     return None

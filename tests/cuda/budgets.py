@@ -21,7 +21,7 @@ class Budget:
 BUDGETS = {
     "conv_fprop_mma": Budget(registers=255, shared=68 << 10),
     "conv_dgrad_mma": Budget(registers=255, shared=68 << 10),
-    "conv_fprop_wgmma": Budget(registers=224, shared=193 << 10),
+    "conv_wgmma": Budget(registers=224, shared=193 << 10),
     "conv_wgrad_mma": Budget(registers=255, shared=64 << 10),
     "conv_wgrad_mma_sum": Budget(registers=64),
     "pack_channels": Budget(registers=40, shared=4352),

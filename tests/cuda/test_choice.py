@@ -42,7 +42,7 @@ float32  conv_fprop conv2d x[1,16,14,14] w[16,16,3,3] p1: igemm igemm igemm igem
 # other passes; 3-D and a large stride
 float32  conv_wgrad conv2d x[256,64,56,56] w[64,64,3,3] p1: igemm igemm_tf32x3 igemm igemm_tf32x3
 bfloat16 conv_wgrad conv2d x[256,64,56,56] w[64,64,3,3] p1: igemm igemm_mma igemm_mma igemm_mma
-float16  conv_dgrad conv_transpose2d x[256,256,8,8] w[256,128,4,4] s2 p1: igemm igemm_mma igemm_mma igemm_mma
+float16  conv_dgrad conv_transpose2d x[256,256,8,8] w[256,128,4,4] s2 p1: igemm igemm_mma igemm_mma igemm_wgmma
 float32  conv_fprop conv3d x[8,32,16,28,28] w[64,32,3,3,3] p1: igemm igemm_tf32x3 igemm igemm_tf32x3
 """  # noqa: E501
 GPUS = ("sm_75", "sm_80", "sm_89", "sm_90")
@@ -99,6 +99,11 @@ def test_blocks_are_for_the_gpu_s_own_multiprocessors() -> None:
 
 def test_the_gpu_is_asked(monkeypatch) -> None:
     """By the library that the array is of; a run asks before it plans."""
+    properties = lambda device: SimpleNamespace(multi_processor_count=40 + device)  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+        assert _cuda_stream.multiprocessors(torch.empty(1, device="cuda:1")) == 41
+    # Behind torch, which imports what would look for the real CuPy.
     runtime = SimpleNamespace(
         cudaDevAttrMultiProcessorCount=16,
         deviceGetAttribute=lambda what, at: 10 * what + at,
@@ -107,9 +112,5 @@ def test_the_gpu_is_asked(monkeypatch) -> None:
     monkeypatch.setitem(_cuda_stream.sys.modules, "cupy", cupy)
     of_cupy = SimpleNamespace(device=SimpleNamespace(id=3))
     assert _cuda_stream.multiprocessors(of_cupy) == 163
-    properties = lambda device: SimpleNamespace(multi_processor_count=40 + device)  # noqa: E731
-    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
-    with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
-        assert _cuda_stream.multiprocessors(torch.empty(1, device="cuda:1")) == 41
     _cuda_stream._of_torch.cache_clear()
     _cuda_stream._of_cupy.cache_clear()

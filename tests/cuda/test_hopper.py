@@ -142,6 +142,36 @@ def test_geometry(text: str) -> None:
     judge(problem(text), "conv_fprop", "igemm_wgmma", "real", "channels_last")
 
 
+#: Phases of one to nine taps, and of none; strides and dilations with and without a common factor;
+#: groups; what a transposed convolution adds at its end.
+BACKWARD = """
+conv2d x[2,16,7,9] w[24,16,3,3] p1
+conv2d x[1,72,9,8] w[24,72,3,2] s2 p1,0
+conv2d x[1,16,11,10] w[16,16,2,3] s3 p0,2
+conv2d x[1,32,12,9] w[16,16,3,3] s2,3 p2 d2,1 g2
+conv_transpose2d x[2,24,5,6] w[24,16,4,4] b s2 p1
+conv_transpose2d x[1,8,4,5] w[8,16,3,3] s2 p1 op1
+conv1d x[2,8,150] w[8,8,5] p2
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("text", BACKWARD)
+def test_backward(text: str, layout: str) -> None:
+    judge(problem(text), "conv_dgrad", "igemm_wgmma", "integer", layout)
+
+
+@pytest.mark.parametrize("bug", [
+    ("min(0, (g.TH - 1) * g.hop_h)", "0"),
+    ("g.w_first + th * g.w_h", "th * g.w_h"),
+], ids=lambda bug: bug[0])  # fmt: skip
+def test_bugs_that_only_backward_shows_are_found(bug, tmp_path, monkeypatch) -> None:
+    planted(tmp_path, monkeypatch, *bug)
+    judge(problem(PADDED), "conv_fprop", "igemm_wgmma", "integer", "channels_last")
+    with pytest.raises((AssertionError, emulator.EmulatorError)):
+        judge(problem(BACKWARD[1]), "conv_dgrad", "igemm_wgmma", "integer", "channels_last")
+
+
 @pytest.mark.parametrize("width", wgmma.WIDTHS)
 def test_every_width(width: int, monkeypatch) -> None:
     """Several blocks along rows and columns; more tiles than stages."""
@@ -177,7 +207,7 @@ def test_weights_whose_taps_are_no_axis_are_packed() -> None:
     x, y = (240, 1, 240, 48, 8), (160, 1, 160, 32, 8)
     for strides, packs in (((72, 1, 72, 24, 8), 0), ((96, 1, 96, 32, 8), 1)):
         made = [m.kernel for m in call.launches({"y": y, "x": x, "w": strides})]
-        assert made == ["pack_channels"] * packs + ["conv_fprop_wgmma"]
+        assert made == ["pack_channels"] * packs + ["conv_wgmma"]
 
 
 BUGS = {
@@ -190,16 +220,15 @@ BUGS = {
     "sums read before they are done": ("  warpgroup_wait<0>(sum);\n", ""),
     "a product of the next chunk": ("tile_of(right + k)", "tile_of(right + (k + 16) % DEPTH)"),
     "both warpgroups multiply the same rows": ("threadIdx.x / 128 * 64", "0"),
-    "taps the wrong way round": ("tw * g.hop_w, th * g.hop_h", "th * g.hop_w, tw * g.hop_h"),
+    "taps the wrong way round": ("tw * g.hop_w - back_w", "th * g.hop_w - back_w"),
     "no barrier before y's tile": (
         "__syncthreads();  // all products are done: the stages are free", ""),
     "no bias": ("v += load(b", "v += 0 * load(b"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("bug", BUGS)
-def test_planted_bugs_are_found(bug: str, tmp_path, monkeypatch) -> None:
-    old, new = BUGS[bug]
+def planted(tmp_path: Path, monkeypatch, old: str, new: str) -> None:
+    """The kernel with a bug is what runs from now on."""
     text = source.text("conv_8_wgmma.cu")
     assert old in text, "the bug is not where it was"
     found = source.headers(source.folder() / "conv_8_wgmma.cu")
@@ -207,7 +236,13 @@ def test_planted_bugs_are_found(bug: str, tmp_path, monkeypatch) -> None:
         if "/" not in name:
             (tmp_path / name).write_text(body)
     (tmp_path / "conv_8_wgmma.cu").write_text(text.replace(old, new))
-    real = emulator._library
-    monkeypatch.setattr(emulator, "_library", lambda f, macros: real(str(tmp_path / f), macros))
+    real, ours = emulator._library, "conv_8_wgmma.cu"
+    moved = lambda f, macros: real(str(tmp_path / f) if f == ours else f, macros)  # noqa: E731
+    monkeypatch.setattr(emulator, "_library", moved)
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_planted_bugs_are_found(bug: str, tmp_path, monkeypatch) -> None:
+    planted(tmp_path, monkeypatch, *BUGS[bug])
     with pytest.raises((AssertionError, emulator.EmulatorError)):
         judge(problem(PADDED), "conv_fprop", "igemm_wgmma", "integer", "channels_last")
