@@ -28,30 +28,20 @@ def ready(x: Any, shape: Size, written: bool = False) -> tuple[Any, Size]:
     """
     if arrays.is_torch(x):
         x = x.detach().resolve_conj().resolve_neg()
-        strides = reshaped(tuple(x.shape), x.stride(), shape)
-        if strides is None and written:
-            raise _lost(x, shape)
-        if strides is None:
-            x = x.contiguous()
-            strides = contiguous(shape)
-        return x, strides
-    found = None
-    if all(s % x.itemsize == 0 for s in x.strides):
+        found = reshaped(tuple(x.shape), x.stride(), shape)
+    elif all(s % x.itemsize == 0 for s in x.strides):
         found = reshaped(x.shape, tuple(s // x.itemsize for s in x.strides), shape)
-    if found is None and written:
-        raise _lost(x, shape)
-    if found is None:
-        x, found = x.copy(order="C"), contiguous(shape)
-    return x, found
-
-
-def _lost(x: Any, shape: Size) -> UnsupportedError:
-    what = (
-        f"an output of {tuple(x.shape)} with strides {tuple(x.stride())}"
-        if arrays.is_torch(x)
-        else f"an output of {x.shape} with strides of {x.strides} bytes"
-    )
-    return UnsupportedError(f"{what} cannot be written as {shape}; ask for a contiguous one")
+    else:
+        found = None
+    if found is not None:
+        return x, found
+    if written:
+        strides = tuple(x.stride()) if arrays.is_torch(x) else x.strides
+        raise UnsupportedError(
+            f"an output of {tuple(x.shape)} with strides {strides} cannot be written as {shape}; "
+            "ask for a contiguous one"
+        )
+    return x.contiguous() if arrays.is_torch(x) else x.copy(order="C"), contiguous(shape)
 
 
 def address(x: Any) -> int:

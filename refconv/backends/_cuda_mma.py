@@ -305,12 +305,12 @@ def supports_single(problem: Any) -> str | None:
 
 def supports_small_dgrad(problem: Any) -> str | None:
     """In 16 bits, and a phase of the stride a launch."""
-    return supports_small(problem) or phased(problem)
+    return supports_small(problem) or _phased(problem)
 
 
 def supports_single_dgrad(problem: Any) -> str | None:
     """In TF32, and a phase of the stride a launch."""
-    return supports_single(problem) or phased(problem)
+    return supports_single(problem) or _phased(problem)
 
 
 #: Terms of a sum from which three products stay inside the bound of direct sums: u for each term,
@@ -342,7 +342,7 @@ def _channels(problem: Any) -> tuple[int, int]:
     return c, k // problem.groups
 
 
-def phased(problem: Any) -> str | None:
+def _phased(problem: Any) -> str | None:
     count = prod(problem.stride)
     return None if count <= 64 else f"it launches up to 64 phases, and this stride has {count}"
 

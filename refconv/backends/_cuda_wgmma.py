@@ -76,25 +76,27 @@ def windows(given: Given, x: Rows, shape: Shape) -> TensorMap:
     _, height, width = shape.inputs
     sizes = (x.channels * given.problem.groups, width, height, shape.n)
     s_n, _, _, s_h, s_w = x.strides
-    low, high = zip(*(_corners(shape, axis) for axis in (2, 1)), strict=True)
+    low, high = (0, 0), (0, 0)
+    if 0 not in shape.taps:  # else nothing is read
+        numbers_of = (shape.start, shape.taps, shape.hop, shape.positions, shape.step, shape.inputs)
+        each = list(zip(*numbers_of, strict=True))
+        low, high = zip(corners(*each[2]), corners(*each[1]), strict=True)
     return TensorMap(
         x.argument, given.problem.dtype, sizes, _of_axes(sizes, (s_w, s_h, s_n)), (DEPTH, HEIGHT),
         Windows(low, high, (shape.step[2], shape.step[1])),
     )  # fmt: skip
 
 
-def _corners(shape: Shape, axis: int) -> tuple[int, int]:
-    """Where the first window begins, and, counted from the last element, the last one. Where taps
-    go back, a window begins at its last.
+def corners(start: int, taps: int, hop: int, count: int, step: int, size: int) -> tuple[int, int]:
+    """Along an axis: where the first window begins, and, counted from the last element, the last
+    one. Where taps go back, a window begins at its last.
+
+    Example:
+        >>> corners(-1, 3, 1, 5, 1, 5), corners(1, 3, -1, 5, 1, 5)
+        ((-1, -1), (-1, -1))
     """
-    if 0 in shape.taps:  # nothing is read
-        return 0, 0
-    first = shape.start[axis] + min(0, (shape.taps[axis] - 1) * shape.hop[axis])
-    return first, _end(first, shape.positions[axis], shape.step[axis], shape.inputs[axis])
-
-
-def _end(first: int, count: int, step: int, size: int) -> int:
-    return first + (count - 1) * step - (size - 1)
+    first = start + min(0, (taps - 1) * hop)
+    return first, first + (count - 1) * step - (size - 1)
 
 
 def taps(given: Given, w: Rows, shape: Shape, width: int) -> TensorMap:
@@ -140,7 +142,7 @@ def supports(problem: Any) -> str | None:
     ):
         if s > STEP:
             return f"the accelerator takes strides of up to {STEP}, and this has {s}"
-        if reason := _limits(-p, _end(-p, out, s, size), (kernel - 1) * d):
+        if reason := _limits(-p, kernel, d, out, s, size):
             return reason
     return None
 
@@ -150,13 +152,11 @@ def supports_dgrad(problem: Any) -> str | None:
     if reason := supports_small_dgrad(problem) or _plane(problem):
         return reason
     (x, w, _), (y,), _, (stride, low, dilation, _) = problem.call("conv_fprop")
-    for axis in (1, 2):
-        size, kernel = x[2 + axis], w[2 + axis]
-        for phase in phases(size, kernel, stride[axis], low[axis], dilation[axis]):
-            reach = max(phase.taps - 1, 0) * phase.back
-            first = phase.start - reach
-            end = _end(first, phase.count, 1, y[2 + axis])
-            if phase.taps and (reason := _limits(first, end, reach)):
+    for size, out, *numbers_of in zip(
+        x[3:], y[3:], w[3:], stride[1:], low[1:], dilation[1:], strict=True
+    ):
+        for p in phases(size, *numbers_of):
+            if p.taps and (reason := _limits(p.start, p.taps, -p.back, p.count, 1, out)):
                 return reason
     return None
 
@@ -165,10 +165,10 @@ def _plane(problem: Any) -> str | None:
     return "it is 1-D and 2-D, and this is 3-D" if problem.rank == 3 else None
 
 
-def _limits(first: int, end: int, reach: int) -> str | None:
+def _limits(start: int, taps: int, hop: int, count: int, step: int, size: int) -> str | None:
     """What of an axis the accelerator cannot say: corners, and the last tap's offset."""
-    if not (-CORNER <= first < CORNER and -CORNER <= end < CORNER):
+    if not all(-CORNER <= c < CORNER for c in corners(start, taps, hop, count, step, size)):
         return f"the accelerator's windows begin at most {CORNER} outside, or end so far inside"
-    if reach > OFFSET:
+    if (taps - 1) * abs(hop) > OFFSET:
         return f"a kernel reaches over {OFFSET + 1} elements at most, and this over more"
     return None

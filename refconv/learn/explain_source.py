@@ -127,13 +127,11 @@ def _builder(library: str, name: str) -> Callable[[str], torch.nn.Module] | None
         try:
             with torch.device(device):
                 return build().eval()
-        except Exception:
-            pass  # it cannot be made without numbers
-        try:
-            return build().eval()
         except Exception as error:
-            reason = first_line(error)
-            raise UsageError(f"{library}:{name} cannot be built: {reason}") from error
+            if device == "cpu":
+                reason = first_line(error)
+                raise UsageError(f"{library}:{name} cannot be built: {reason}") from error
+        return make("cpu")  # it cannot be made without numbers
 
     return make
 

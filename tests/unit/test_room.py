@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import pytest
 
 from refconv import label, memory
 from refconv.cli import main
 from refconv.harness import room
+from refconv.notation import input_shape
 
 LARGE = "conv3d x[1,32,114,130,130] w[64,32,3,3,3]"
 
@@ -23,12 +26,7 @@ LARGE = "conv3d x[1,32,114,130,130] w[64,32,3,3,3]"
 def test_what_it_takes_is_columns_and_arrays(text, columns):
     """Of a group of the whole batch, as torch unfolds it."""
     problem = label.read(text)
-    shape = problem.x_shape if hasattr(problem, "x_shape") else problem.input_shape
-    out = problem.y_shape if hasattr(problem, "y_shape") else problem.output_shape
-    sizes = [1, 1]
-    for i, each in enumerate((shape, out)):
-        for size in each:
-            sizes[i] *= size
+    sizes = (prod(input_shape(problem)), prod(problem.output_shape))
     assert room.needed(problem) == 8 * (room.ARRAYS * sum(sizes) + room.TWICE * columns)
 
 

@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ... import __version__
+from ..versions import version
 
 PACKAGES = ("torch", "numpy", "numba", "numba-cuda", "cupy-cuda12x", "cupy-cuda13x", "cupy",
             "cuda-bindings", "nvidia-cuda-nvrtc", "nvidia-cudnn-cu13", "triton")  # fmt: skip
@@ -59,13 +59,8 @@ def slug(gpu: str) -> str:
 
 def versions() -> dict[str, str]:
     """Of what is installed and matters."""
-    found = {"refconv": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    known = {name: told for name in PACKAGES if (told := version(name))}
+    return {"refconv": __version__, "python": platform.python_version(), **known}
 
 
 def probes(names: Iterable[str]) -> dict[str, str]:
